@@ -1,0 +1,1 @@
+"""Deployable entry points: parse, call one function of `shared`, answer."""

@@ -1,0 +1,36 @@
+"""The HTTPS API: wiring only. Routes are declared beside their handlers."""
+
+from functools import cache
+
+import flask
+import functions_framework
+from werkzeug.wrappers import Response
+
+from shared.telemetry import configure_logging
+
+configure_logging()
+
+
+@cache
+def application() -> flask.Flask:
+    """The application that knows the routes; made for the first request.
+
+    Importing the module is what a health probe and a scaled-out instance wait for, and it stays
+    quick however many routes there are.
+    """
+    from functions.api import service
+    from functions.api.all_routes import ROUTES
+    from shared.http import cors
+    from shared.http.routes import serve
+
+    app = flask.Flask(__name__, static_folder=None)
+    serve(app, ROUTES)
+    cors.install(app)
+    service.install_documentation(app, ROUTES)
+    return app
+
+
+@functions_framework.http
+def api(request: flask.Request) -> Response:
+    """Hand the request to the application."""
+    return Response.from_app(application().wsgi_app, request.environ)

@@ -1,0 +1,1 @@
+"""Stores the credentials of queued requests."""

@@ -1,0 +1,1 @@
+"""Ends what no attempt could process."""

@@ -1,0 +1,1 @@
+"""Executes steps; deployed once per processor family."""

@@ -1,0 +1,1 @@
+"""What is deployed around the functions: topology, bundles, the local cloud."""

@@ -1,0 +1,1 @@
+"""Scripts: several statements, variables, control flow, transactions."""

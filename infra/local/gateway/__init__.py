@@ -1,0 +1,1 @@
+"""One port for all functions, by the topology's routes."""

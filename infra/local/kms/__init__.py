@@ -1,0 +1,1 @@
+"""Cloud KMS: symmetric keys, their versions, encryption with checksums."""

@@ -1,0 +1,1 @@
+"""The product: everything the functions do, in layers that depend downward only."""

@@ -1,0 +1,1 @@
+"""Runs: messages, steps, outcomes. Every part may run twice, late, or die at any line."""

@@ -1,0 +1,77 @@
+"""Starting a run: admit it, record it, publish its first step."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shared.engine import outcomes
+from shared.engine.messages import StepMessage, first_position
+from shared.engine.topics import publish_step
+from shared.processors.contract import RunIdentity
+from shared.templates.models import ResolvedPipeline
+from shared.tenancy import admission
+
+RUN_DEADLINE = timedelta(minutes=60)
+"""A run that has not ended by then is given up as TIMED_OUT."""
+
+
+def run_id_for(tenant_id: str, idempotency_key: str | None) -> str:
+    """A run's `pipeline_logging_id`: the same for the same key of a tenant, random without one."""
+    if idempotency_key is None:
+        return str(uuid.uuid4())
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"run/{tenant_id}/{idempotency_key}"))
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where a run that does not begin at its first step begins, and with what."""
+
+    position: int
+    outputs: Mapping[str, Mapping[str, Any]]
+    """By step ID: what the steps before it have left."""
+
+
+def launch(
+    pipeline: ResolvedPipeline, run: RunIdentity, beginning: Beginning | None = None
+) -> None:
+    """Admit `run`, record it as PENDING, then publish the step that it begins with.
+
+    When this returns, the run will end, or has ended: the message is with Pub/Sub. After an error
+    the run may hold its slot already; asking again with the same Idempotency-Key goes on under that
+    slot, and the executors take duplicates for what they are. A run that has ended is left alone.
+
+    Raises:
+        QuotaExceededError: a limit of the tenant's plan is reached; the run leaves no trace.
+        NoSubscriptionError: the tenant may not run anything.
+        Retryable: the ledger, the log or Pub/Sub did not take it.
+    """
+    admitted = admission.admit(
+        run.tenant_id,
+        run.pipeline_logging_id,
+        deadline=datetime.now(UTC) + RUN_DEADLINE,
+        trigger_type=run.trigger_type,
+    )
+    if admitted.released:
+        return
+    run = run.model_copy(update={"slot": admitted.slot, "usage_date": admitted.usage_date})
+    message = first_message(pipeline, run, deadline=admitted.deadline)
+    if beginning is not None:
+        outputs = {name: dict(values) for name, values in beginning.outputs.items()}
+        message = message.model_copy(update={"position": beginning.position, "outputs": outputs})
+    outcomes.record_run(run, "PENDING", steps_total=len(pipeline.steps), deadline=admitted.deadline)
+    publish_step(message)
+
+
+def first_message(
+    pipeline: ResolvedPipeline, run: RunIdentity, *, deadline: datetime | None = None
+) -> StepMessage:
+    """The message that begins `run`; without a deadline it is `RUN_DEADLINE` from now."""
+    return StepMessage(
+        run=run,
+        steps=pipeline.steps,
+        sources=pipeline.sources,
+        position=first_position(pipeline.steps) or 0,
+        deadline=deadline or datetime.now(UTC) + RUN_DEADLINE,
+    )

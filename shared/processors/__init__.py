@@ -1,0 +1,1 @@
+"""Processors: one file per `ps_type`, at the path of its name."""

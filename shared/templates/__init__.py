@@ -1,0 +1,1 @@
+"""Templates: YAML read once, compiled once, resolved for each tenant and date."""

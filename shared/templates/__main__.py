@@ -1,0 +1,151 @@
+"""`python -m shared.templates validate | explain | schema`: templates checked, shown, described."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from shared.errors import ConvergenceError, NotFoundError
+from shared.templates.built_ins import BuiltIns
+from shared.templates.loader import SUFFIX, TemplateLibrary
+from shared.templates.problems import TemplateError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when all is well, 1 after problems were printed."""
+    options = _parser().parse_args(arguments)
+    library = TemplateLibrary(options.configs)
+    try:
+        result: int = options.run(library, options)
+    except ConvergenceError as error:
+        _say(str(error), sys.stderr)
+        return 1
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m shared.templates", description=__doc__)
+    parser.add_argument(
+        "--configs", type=Path, default=ROOT / "configs", help="folder of the templates"
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    validate = commands.add_parser("validate", help="compile templates and print every fault")
+    validate.add_argument("paths", nargs="*", help="files or gcp/cost/cost_billing; all by default")
+    validate.set_defaults(run=_validate)
+
+    explain = commands.add_parser("explain", help="print a template resolved for a tenant")
+    explain.add_argument("template", help="such as gcp/cost/cost_billing")
+    explain.add_argument("--tenant", required=True, help="tenant ID")
+    explain.add_argument("--date", type=date.fromisoformat, help="YYYY-MM-DD; yesterday by default")
+    explain.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="given",
+        help="a variable as a request body would give it; the value as in YAML",
+    )
+    explain.add_argument("--project", default="my-project", help="the deployment's project")
+    explain.add_argument("--admin-email", default="admin@example.com", help="from the profile")
+    explain.add_argument("--billing-account", action="append", default=[], help="may be repeated")
+    explain.set_defaults(run=_explain)
+
+    schema = commands.add_parser("schema", help="write the JSON Schema that editors use")
+    schema.add_argument("--check", action="store_true", help="only say whether it is up to date")
+    schema.add_argument("--file", type=Path, default=None, help="schemas/pipeline.schema.json")
+    schema.set_defaults(run=_schema)
+    return parser
+
+
+def _validate(library: TemplateLibrary, options: argparse.Namespace) -> int:
+    names = [_name(library, path) for path in options.paths] or library.names()
+    broken = 0
+    for name in names:
+        try:
+            library.named(name)
+        except (TemplateError, NotFoundError) as error:
+            broken += 1
+            _say(str(error), sys.stderr)
+    for path in sorted(library.root.rglob("*.yaml")) if not options.paths else ():
+        broken += 1
+        _say(f"{path}: not loaded; template files end in {SUFFIX}, so rename it", sys.stderr)
+    _say(
+        f"{len(names)} templates, {broken} broken"
+        if broken
+        else f"{len(names)} templates, all good"
+    )
+    return 1 if broken else 0
+
+
+def _name(library: TemplateLibrary, path: str) -> str:
+    """The template of a file or of a name; a name that nothing has is reported later."""
+    file = Path(path)
+    if file.suffix != SUFFIX:
+        return path
+    root = library.root.resolve()
+    resolved = file.resolve()
+    inside = resolved.relative_to(root) if resolved.is_relative_to(root) else file
+    return inside.with_suffix("").as_posix()
+
+
+def _explain(library: TemplateLibrary, options: argparse.Namespace) -> int:
+    from shared.templates.explain import explain
+    from shared.templates.resolver import resolve
+
+    today = datetime.now(UTC).date()
+    facts = BuiltIns(
+        tenant_id=options.tenant,
+        date=options.date or today - timedelta(days=1),
+        run_date=today,
+        project_id=options.project,
+        pipeline_logging_id="(given at the start)",
+        trigger_by="explain",
+        company_name=options.tenant,
+        billing_account_ids=options.billing_account,
+        admin_email=options.admin_email,
+    )
+    overrides = dict(_assignment(text) for text in options.given)
+    compiled = library.named(options.template)
+    _say(explain(compiled, resolve(compiled, facts, overrides), overrides).rstrip())
+    return 0
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    import yaml
+
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise SystemExit(f"--set {text!r}: write NAME=VALUE, such as destination_table=costs")
+    parsed = yaml.safe_load(value)
+    return name, parsed.isoformat() if isinstance(parsed, date) else parsed
+
+
+def _schema(_: TemplateLibrary, options: argparse.Namespace) -> int:
+    from shared.templates import schema
+
+    file = options.file or ROOT / schema.FILE
+    wanted = schema.text()
+    if options.check:
+        current = file.read_text(encoding="utf-8") if file.exists() else ""
+        same = current == wanted
+        _say(
+            f"{file}: "
+            + ("up to date" if same else "differs; run python -m shared.templates schema")
+        )
+        return 0 if same else 1
+    file.write_text(wanted, encoding="utf-8")
+    _say(f"wrote {file}")
+    return 0
+
+
+def _say(text: str, stream: Any = None) -> None:
+    (stream or sys.stdout).write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Tenants: names, profiles, plans, keys and what belongs to whom."""

@@ -1,0 +1,187 @@
+"""May this tenant run this SQL? BigQuery itself says what a statement touches, in a dry run."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.clients import bigquery_client
+from shared.errors import AccessDeniedError
+from shared.settings import settings
+from shared.warehouse.failures import translated
+from shared.warehouse.queries import Query
+
+_TIMEOUT_SECONDS = 60.0
+_QUOTED_PATH = re.compile(r"`([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+)`")
+BYTES_PER_TABLE = 10 * 1024 * 1024
+"""A query is billed at least this much for every table it references (BigQuery pricing)."""
+_METADATA = re.compile(r"(?i)INFORMATION_SCHEMA|__(TABLES|TABLES_SUMMARY|PARTITIONS_SUMMARY)__")
+_ESCAPE = re.compile(r"\\(?:[xX]([0-9a-fA-F]{2})|(?:u|U0000)([0-9a-fA-F]{4})|([0-7]{3}))")
+"""Ways to spell a letter that quoted names share with texts (GoogleSQL, "Lexical structure")."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What BigQuery says of a statement without running it."""
+
+    tables: tuple[str, ...]
+    """Every referenced `project.dataset.table`."""
+    bytes_estimated: int
+    statement_type: str
+    schema: tuple[Mapping[str, Any], ...]
+
+    @property
+    def maximum_bytes_billed(self) -> int:
+        """The estimate with the billing minimum of each table: a cap that an honest run passes."""
+        return self.bytes_estimated + BYTES_PER_TABLE * max(1, len(self.tables))
+
+
+class ForeignTableError(AccessDeniedError):
+    """The statement touches a table that is neither the tenant's nor a source of the template."""
+
+    code = "foreign-table"
+
+    def __init__(self, table: str, tenant_id: str) -> None:
+        self.table = table
+        self.tenant_id = tenant_id
+        super().__init__(
+            f"Access denied: {table} belongs neither to tenant {tenant_id} nor to the sources that"
+            " the template declares. Read one of those, or ask the template's author to add it to"
+            " `sources`."
+        )
+
+
+class StatementNotAllowedError(AccessDeniedError):
+    """A step's query may only read; what it writes is the step's destination."""
+
+    code = "statement-not-allowed"
+
+    def __init__(self, statement_type: str) -> None:
+        self.statement_type = statement_type
+        super().__init__(
+            f"A step's query must be one SELECT, this is a {statement_type}: "
+            "write the result with `destination`."
+        )
+
+
+class TooManyBytesError(AccessDeniedError):
+    """The statement would scan more than the step may."""
+
+    code = "too-many-bytes"
+
+    def __init__(self, estimated: int, allowed: int) -> None:
+        self.estimated = estimated
+        self.allowed = allowed
+        super().__init__(
+            f"The query would scan {estimated:,} bytes, max_bytes_billed allows {allowed:,}: "
+            "filter the partitions it reads, or raise the limit."
+        )
+
+
+def dry_run(query: Query, labels: Mapping[str, str] | None = None) -> DryRun:
+    """Ask BigQuery what `query` would touch. Costs nothing, reads nothing, may be repeated.
+
+    Raises:
+        WarehouseError: the statement is not valid, or a table does not exist.
+        WarehouseBusyError: not now.
+    """
+    from google.cloud import bigquery
+
+    config = bigquery.QueryJobConfig(
+        dry_run=True,
+        use_query_cache=False,
+        query_parameters=query.bigquery_parameters(),
+        labels=dict(labels or {}),
+    )
+    with translated():
+        job = bigquery_client().query(
+            query.sql,
+            job_config=config,
+            retry=bigquery.DEFAULT_RETRY.with_timeout(_TIMEOUT_SECONDS),
+            job_retry=None,
+            timeout=_TIMEOUT_SECONDS,
+        )
+    return DryRun(
+        tables=tuple(str(table) for table in job.referenced_tables),
+        bytes_estimated=int(job.total_bytes_processed or 0),
+        statement_type=str(job.statement_type or ""),
+        schema=tuple(field.to_api_repr() for field in job.schema or ()),
+    )
+
+
+def authorize(query: Query, plan: DryRun, tenant_id: str, sources: Sequence[str]) -> None:
+    """Refuse a statement that does more than read what `tenant_id` may read.
+
+    The tenant may read tables of datasets that carry its own `tenant_id` label, and the template's
+    `sources` unless they lie in another tenant's dataset. Metadata views are refused by name: a
+    dry run does not list them among the referenced tables.
+
+    Raises:
+        StatementNotAllowedError: not a single SELECT.
+        ForeignTableError: names the first table that is not allowed.
+        WarehouseBusyError: a dataset's label could not be read now.
+    """
+    if plan.statement_type != "SELECT":
+        raise StatementNotAllowedError(plan.statement_type)
+    metadata = _METADATA.search(_ESCAPE.sub(_unescaped, query.sql))
+    if metadata:
+        raise ForeignTableError(metadata[0], tenant_id)
+    for table in plan.tables:
+        if not _may_read(table, tenant_id, sources):
+            raise ForeignTableError(table, tenant_id)
+
+
+def refuse_foreign_names(sql: str, tenant_id: str, sources: Sequence[str]) -> None:
+    """Refuse a statement that names somebody else's table, without asking what is in it.
+
+    For statements that BigQuery finds invalid: its own words ("Unrecognized name", "Not found")
+    would tell whether another tenant's table exists and which columns it has.
+
+    Raises:
+        ForeignTableError: names the first such table.
+    """
+    here = settings().GCP_PROJECT_ID
+    for name in _QUOTED_PATH.findall(sql):
+        path = name if name.count(".") > 1 else f"{here}.{name}"
+        if not _may_read(path, tenant_id, sources):
+            raise ForeignTableError(path, tenant_id)
+
+
+def _may_read(table: str, tenant_id: str, sources: Sequence[str]) -> bool:
+    """Whether `project.dataset.table` is the tenant's own, or a source that is no tenant's."""
+    dataset = table.rpartition(".")[0]
+    name = dataset.rpartition(".")[2]
+    if name == tenant_id or name.startswith(f"{tenant_id}_"):
+        return dataset_owner(dataset) == tenant_id
+    return table in sources and dataset_owner(dataset) is None
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return chr(int(escape[3], 8) if escape[3] else int(escape[1] or escape[2], 16))
+
+
+def dataset_owner(dataset: str) -> str | None:
+    """The tenant that `project.dataset` is labelled with; None for a dataset of nobody.
+
+    Raises:
+        WarehouseError: the dataset does not exist.
+        WarehouseBusyError: not now.
+    """
+    from google.cloud.bigquery import DEFAULT_RETRY
+
+    retry = DEFAULT_RETRY.with_timeout(_TIMEOUT_SECONDS)
+    with translated():
+        found = bigquery_client().get_dataset(dataset, retry=retry, timeout=_TIMEOUT_SECONDS)
+    owner: str | None = found.labels.get("tenant_id")
+    return owner
+
+
+def bytes_cap(plan: DryRun, allowed: int | None) -> int:
+    """What to pass as `maximumBytesBilled`: the estimate plus each table's billing minimum.
+
+    Raises:
+        TooManyBytesError: the estimate is above `allowed`.
+    """
+    if allowed is not None and plan.bytes_estimated > allowed:
+        raise TooManyBytesError(plan.bytes_estimated, allowed)
+    return plan.maximum_bytes_billed

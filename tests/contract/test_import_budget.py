@@ -1,0 +1,78 @@
+"""What a cold start may not load: structure, not seconds. Seconds are in benchmarks/."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FORBIDDEN = (
+    "cryptography",
+    "google.cloud.bigquery",
+    "google.cloud.kms_v1",
+    "google.cloud.pubsub_v1",
+    "google.cloud.secretmanager_v1",
+    "grpc",
+    "requests",
+    "yaml",
+)
+ENTRY_POINTS = (
+    "functions.api.main",
+    "functions.credential_worker.main",
+    "functions.dead_letter.main",
+    "functions.step_executor.main",
+)
+MINIMAL = {"GCP_PROJECT_ID": "convergence-unit", "PATH": os.environ["PATH"]}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top of the modules that are there after `statement` in a fresh process."""
+    script = f"{statement}\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=MINIMAL,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return set(json.loads(ran.stdout))
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_start_loads_no_client_of_google_and_nothing_else_that_is_heavy(entry_point: str) -> None:
+    framework = loaded_by("import functions_framework")
+
+    loaded = loaded_by(f"import {entry_point}") - framework
+
+    assert sorted(loaded.intersection(FORBIDDEN)) == []
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_start_loads_no_processor(entry_point: str) -> None:
+    loaded = loaded_by(f"import {entry_point}")
+    families = (
+        "shared.processors.gcp.",
+        "shared.processors.shared.",
+        "shared.processors.customer.",
+    )
+
+    assert [name for name in sorted(loaded) if name.startswith(families)] == []
+
+
+def test_missing_variable_ends_the_start_with_its_name() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", "import functions.api.main"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+    )
+
+    assert ran.returncode != 0
+    assert "GCP_PROJECT_ID is not set." in ran.stderr.splitlines()[-1]
