@@ -90,18 +90,16 @@ class QueryJobs:
             ApiError: the error that the job ends with.
         """
         request = self._request(job)
-        timer = _timeout(job)
+        limit = _TimeLimit(job)
         try:
             result = self._engine.run(request, job.cancelled)
         except ApiError as error:
             self._add_children(job, getattr(error, "children", []))
-            if timer is not None and not timer.is_alive() and job.cancelled.is_set():
-                limit = job.configuration["jobTimeoutMs"]
-                raise ApiError.stopped(f"Job timed out after {limit} ms") from None
+            if limit.passed:
+                raise ApiError.stopped(limit.message) from None
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
+            limit.lift()
         self._finish(job, request, result)
 
     def _finish(self, job: Job, request: QueryRequest, result: QueryResult) -> None:
@@ -231,14 +229,30 @@ def _maximum(value: Any) -> int | None:
         raise ApiError.invalid(f"Invalid value for maximumBytesBilled: {value}") from error
 
 
-def _timeout(job: Job) -> threading.Timer | None:
-    limit = job.configuration.get("jobTimeoutMs")
-    if not limit:
-        return None
-    timer = threading.Timer(int(limit) / 1000, job.cancelled.set)
-    timer.daemon = True
-    timer.start()
-    return timer
+class _TimeLimit:
+    """The `jobTimeoutMs` of a job, if it has one: cancels the job when it has passed."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._timer: threading.Timer | None = None
+        self.passed = False
+        """Set before the job is cancelled, so that whoever sees it stopped knows why."""
+        milliseconds = job.configuration.get("jobTimeoutMs")
+        self.message = f"Job timed out after {milliseconds} ms"
+        if milliseconds:
+            self._timer = threading.Timer(int(milliseconds) / 1000, self._pass)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def lift(self) -> None:
+        """The job has ended: the limit no longer holds."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _pass(self) -> None:
+        if not self._job.cancelled.is_set():
+            self.passed = True
+            self._job.cancelled.set()
 
 
 def _statistics(plan: QueryPlan, *, dry: bool) -> dict[str, Any]:
