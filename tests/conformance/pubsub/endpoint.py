@@ -53,7 +53,11 @@ class Endpoint:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                content = self.rfile.read(int(self.headers["content-length"]))
+                size = int(self.headers["content-length"])
+                content = self.rfile.read(size)
+                if len(content) < size:  # the sender died in the middle
+                    self.close_connection = True
+                    return
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 push = Received(time.monotonic(), self.path, headers, content)
                 endpoint.received.append(push)
