@@ -1,0 +1,3 @@
+# terraform init -backend-config=environments/stage/backend.hcl
+bucket = "example-convergence-stage-terraform"
+prefix = "convergence"
