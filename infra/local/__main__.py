@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--root", type=Path, help="another tree to bundle the functions from")
     up.add_argument("--free-ports", action="store_true", help="whatever ports are free")
     up.add_argument("--ports-file", type=Path, help="write URLs, ports and process ids here")
+    up.add_argument("--limits", action="store_true", help="hold BigQuery's published rates too")
     up.add_argument("--until-eof", action="store_true", help="stop at the end of stdin, too")
     for name, port in DEFAULT_PORTS.items():
         service = commands.add_parser(name, help=f"{name} alone")
@@ -33,10 +34,16 @@ def _parser() -> argparse.ArgumentParser:
         service.add_argument("--port", type=int, default=port)
         service.add_argument("--ephemeral", action="store_true", help="keep everything in memory")
         service.add_argument("--state", type=Path, default=DEFAULT_STATE / "state" / name)
+        if name == "bigquery":
+            service.add_argument("--limits", action="store_true", help="hold published rates too")
         if name == "mailbox":
             service.add_argument("--smtp-port", type=int, default=DEFAULT_SMTP_PORT)
-        if name == "gateway":
+        if name in ("gateway", "cloud-scheduler"):
             service.add_argument("--topology", type=Path, help="another topology file")
+        if name == "cloud-scheduler":
+            service.add_argument("--target", help="URL before the jobs' paths (the gateway's)")
+            service.add_argument("--paused", action="store_true", help="start with paused jobs")
+        if name == "gateway":
             service.add_argument(
                 "--upstream",
                 action="append",
@@ -70,6 +77,16 @@ def _gateway_settings(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _scheduler_settings(options: argparse.Namespace) -> dict[str, Any]:
+    deployed = topology.load(options.topology or topology.DEFAULT_PATH)
+    return {
+        "jobs": {name: job.model_dump() for name, job in deployed.scheduler_jobs.items()},
+        "target": options.target or f"http://127.0.0.1:{DEFAULT_PORTS['gateway']}",
+        "project": deployed.local.project,
+        "paused": options.paused or deployed.local.pause_scheduler_jobs,
+    }
+
+
 def _serve_one(options: argparse.Namespace) -> int:
     specification: dict[str, Any] = {
         "service": options.command,
@@ -77,14 +94,18 @@ def _serve_one(options: argparse.Namespace) -> int:
         "port": options.port,
         "state": None if options.ephemeral else str(options.state),
     }
+    if options.command == "bigquery":
+        specification["limits"] = options.limits
     if options.command == "mailbox":
         specification["smtp_port"] = options.smtp_port
-    if options.command == "gateway":
-        try:
+    try:
+        if options.command == "gateway":
             specification |= _gateway_settings(options)
-        except (TopologyError, ValueError) as error:
-            print(f"gateway: {error}", file=sys.stderr)
-            return 1
+        if options.command == "cloud-scheduler":
+            specification |= _scheduler_settings(options)
+    except (TopologyError, ValueError) as error:
+        print(f"{options.command}: {error}", file=sys.stderr)
+        return 1
     return serve([specification], ready=lambda lines: print(lines, flush=True))
 
 

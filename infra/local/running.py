@@ -34,10 +34,10 @@ class RunningStack:
 
     @property
     def urls(self) -> dict[str, str]:
-        """HTTP services (`gateway`, `bigquery`, `mailbox`) and functions → URL."""
+        """HTTP services (`gateway`, `bigquery`, `cloud-scheduler`, …) and functions → URL."""
         http = {
             name: f"http://127.0.0.1:{self.ports[name]}"
-            for name in ("gateway", "bigquery", "mailbox")
+            for name in ("gateway", "bigquery", "mailbox", "cloud-scheduler")
         }
         functions = {name: facts["url"] for name, facts in self._facts()["functions"].items()}
         return {**functions, **http}

@@ -18,7 +18,11 @@ DEFAULT_PORTS = {
     "kms": 9011,
     "secrets": 9012,
     "mailbox": 8025,
+    "aws": 9014,
+    "identity": 9015,
+    "azure": 9016,
     "gateway": 8080,
+    "cloud-scheduler": 9013,
 }
 DEFAULT_SMTP_PORT = 1025
 DEFAULT_STATE = Path(".local")
@@ -54,8 +58,32 @@ def _mailbox(**settings: Any) -> RunningService:
     return start(**settings)
 
 
+def _aws(**settings: Any) -> RunningService:
+    from infra.local.aws.server import start
+
+    return start(**settings)
+
+
+def _identity(**settings: Any) -> RunningService:
+    from infra.local.identity.server import start
+
+    return start(**settings)
+
+
+def _azure(**settings: Any) -> RunningService:
+    from infra.local.azure.server import start
+
+    return start(**settings)
+
+
 def _gateway(**settings: Any) -> RunningService:
     from infra.local.gateway.server import start
+
+    return start(**settings)
+
+
+def _cloud_scheduler(**settings: Any) -> RunningService:
+    from infra.local.scheduler.server import start
 
     return start(**settings)
 
@@ -67,7 +95,11 @@ _STARTS: dict[str, Callable[..., RunningService]] = {
     "kms": _kms,
     "secrets": _secrets,
     "mailbox": _mailbox,
+    "aws": _aws,
+    "identity": _identity,
+    "azure": _azure,
     "gateway": _gateway,
+    "cloud-scheduler": _cloud_scheduler,
 }
 
 
@@ -111,7 +143,9 @@ def serve(specifications: list[dict[str, Any]], *, ready: Callable[[str], None])
             print(f"{name}: {error}", file=sys.stderr)
             return 1
         ready("\n".join(lines))
-        ended.wait()
+        # A signal that comes just before a wait without end is not looked at until it ends.
+        while not ended.wait(0.2):
+            pass
     return 0
 
 

@@ -32,7 +32,7 @@ _SERVICE_GRACE_SECONDS = 2.3
 _PROCESSES = {
     "bigquery": ("bigquery",),
     "pubsub": ("pubsub",),
-    "small-services": ("kms", "secrets", "mailbox"),
+    "small-services": ("kms", "secrets", "mailbox", "cloud-scheduler", "aws", "azure", "identity"),
     "gateway": ("gateway",),
 }
 
@@ -121,6 +121,11 @@ class Stack:
             "PUBSUB_EMULATOR_HOST": f"{HOST}:{self.ports['pubsub']}",
             "KMS_EMULATOR_HOST": f"{HOST}:{self.ports['kms']}",
             "SECRET_MANAGER_EMULATOR_HOST": f"{HOST}:{self.ports['secrets']}",
+            "AWS_ENDPOINT_URL": f"http://{HOST}:{self.ports['aws']}",
+            "GOOGLE_TOKEN_URL": f"http://{HOST}:{self.ports['identity']}/token",
+            "AZURE_AUTHORITY_URL": f"http://{HOST}:{self.ports['identity']}",
+            "AZURE_MANAGEMENT_URL": f"http://{HOST}:{self.ports['azure']}",
+            "AZURE_BLOB_URL": f"http://{HOST}:{self.ports['azure']}/blob/{{account}}",
         }
 
     def write_ports_file(self) -> None:
@@ -165,8 +170,19 @@ class Stack:
             "port": self.ports[service],
             "state": state,
         }
+        if service == "bigquery":
+            enforced = self._topology.local.enforce_bigquery_limits
+            specification["limits"] = self._options.limits or enforced
         if service == "mailbox":
             specification["smtp_port"] = self.ports["smtp"]
+        if service == "cloud-scheduler":
+            jobs = self._topology.scheduler_jobs
+            specification |= {
+                "jobs": {name: job.model_dump() for name, job in jobs.items()},
+                "target": f"http://{HOST}:{self.ports['gateway']}",
+                "project": self._topology.local.project,
+                "paused": self._topology.local.pause_scheduler_jobs,
+            }
         if service == "gateway":
             functions = self._topology.functions
             specification |= {
@@ -230,10 +246,18 @@ class Stack:
 
     def _function_environment(self, name: str) -> dict[str, str]:
         function, local = self._topology.functions[name], self._topology.local
-        supplied = {"SMTP_HOST": HOST, "SMTP_PORT": str(self.ports["smtp"])}
+        supplied = {
+            "OIDC_CERTS_URL": f"http://{HOST}:{self.ports['cloud-scheduler']}/certs",
+            "SMTP_HOST": HOST,
+            "SMTP_PORT": str(self.ports["smtp"]),
+        }
         return {
             **self._topology.function_environment(name, local.project),
             **self.environment(),
+            # As whom the function calls: BigQuery's rates are a service account's.
+            "BIGQUERY_EMULATOR_HOST": (
+                f"http://{function.service_account}:@{HOST}:{self.ports['bigquery']}"
+            ),
             **{key: supplied[key] for key in function.deployment_environment if key in supplied},
             **function.local.environment,
             **{key: os.environ[key] for key in local.inherited_environment if key in os.environ},

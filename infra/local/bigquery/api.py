@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from infra.local.bigquery.errors import ApiError
 from infra.local.bigquery.faults import Calls, Faults
+from infra.local.bigquery.request_rates import RequestRates, user_of
 
 LOG = logging.getLogger(__name__)
 PREFIX = "/bigquery/v2"
@@ -131,9 +132,12 @@ class Method:
 class Dispatcher:
     """Runs methods for requests and turns their outcome into responses."""
 
-    def __init__(self, calls: Calls, faults: Faults, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, calls: Calls, faults: Faults, rates: RequestRates, threads: ThreadPoolExecutor
+    ) -> None:
         self._calls = calls
         self._faults = faults
+        self._rates = rates
         self._threads = threads
 
     def routes(self, methods: list[Method]) -> list[Route]:
@@ -158,7 +162,7 @@ class Dispatcher:
 
     async def _run(self, method: Method, request: Request) -> Any:
         if method.name:
-            self._calls.count(method.name)
+            self._calls.count(method.name, user_of(request.headers))
         raw = _decompressed(request.headers, await request.body())
         late = await self._meet_fault(method.name)
         call = Call(
@@ -168,7 +172,8 @@ class Dispatcher:
             raw,
             f"{request.scope['scheme']}://{request.headers.get('host', '')}",
         )
-        outcome = await self._handle(method, call)
+        with self._rates.admitted(method.name, request.headers):
+            outcome = await self._handle(method, call)
         if late is not None:
             raise late
         return outcome

@@ -7,6 +7,7 @@ where the storage is persistent, in the metadata log. Empty tables have no DuckD
 
 import contextlib
 import itertools
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -25,6 +26,7 @@ from infra.local.bigquery.storage import Storage, Transaction
 __all__ = ["PARTITION_COLUMN", "Catalog", "Dataset", "Table", "TableRef", "now_ms"]
 
 GARBAGE_MS = 30_000
+SHARED_SCHEMAS = 1_000
 
 
 class Catalog:
@@ -35,6 +37,7 @@ class Catalog:
         self._lock = threading.RLock()
         self._datasets: dict[tuple[str, str], Dataset] = {}
         self._tables: dict[tuple[str, str], dict[str, Table]] = {}
+        self._schemas: dict[str, list[dict[str, Any]]] = {}
         self._reserved: set[TableRef] = set()
         self._ready: set[str] = set()
         self._garbage: list[tuple[int, str]] = []
@@ -209,12 +212,18 @@ class Catalog:
             ApiError: 404 notFound of the dataset, 409 duplicate.
         """
         dataset = self.dataset(table.ref.project, table.ref.dataset)
-        table = _with_defaults(table, dataset)
+        table = _with_defaults(replace(table, schema=self._shared(table.schema)), dataset)
         with self._reserve(table.ref), self._maybe(tx) as transaction:
             transaction.record(f"table/{table.ref}", asdict(table))
             self._release_at_end(transaction, table.ref)
             transaction.on_commit(lambda: self._publish(table))
         return table
+
+    def _shared(self, schema: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One list for tables that are alike, as the logs of ten thousand tenants are."""
+        if len(self._schemas) >= SHARED_SCHEMAS:
+            self._schemas.clear()
+        return self._schemas.setdefault(json.dumps(schema), schema)
 
     @contextlib.contextmanager
     def _reserve(self, ref: TableRef) -> Iterator[None]:

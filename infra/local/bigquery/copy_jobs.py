@@ -10,6 +10,7 @@ from infra.local.bigquery.errors import ApiError
 from infra.local.bigquery.job import Job
 from infra.local.bigquery.names import check_labels, check_table_name, split_decorator
 from infra.local.bigquery.sql.writes import write_destination
+from infra.local.bigquery.table_operations import TableOperations
 
 _ALL_ROWS = 1 << 62
 
@@ -17,9 +18,10 @@ _ALL_ROWS = 1 << 62
 class CopyJobs:
     """Runs copy jobs."""
 
-    def __init__(self, catalog: Catalog, contents: Contents) -> None:
+    def __init__(self, catalog: Catalog, contents: Contents, operations: TableOperations) -> None:
         self._catalog = catalog
         self._contents = contents
+        self._operations = operations
 
     def check(self, job: Job) -> None:
         """Refuse a configuration before the job's ID is used.
@@ -60,6 +62,7 @@ class CopyJobs:
                     " their schemas differ"
                 )
         destination, partition = _named(job.project, copy["destinationTable"])
+        self._operations.job_writes("copy", destination, self._catalog.find_table(destination))
         rows = pa.concat_tables(
             self._contents.rows(table, part, table.schema, start=0, limit=_ALL_ROWS)
             for table, part in sources

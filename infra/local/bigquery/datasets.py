@@ -9,6 +9,7 @@ from infra.local.bigquery.api import PREFIX, Call, Method, page, to_json
 from infra.local.bigquery.catalog import Catalog, Dataset, now_ms
 from infra.local.bigquery.errors import ApiError
 from infra.local.bigquery.names import check_dataset_name, check_labels
+from infra.local.bigquery.table_operations import TableOperations
 
 DEFAULT_LOCATION = "US"
 _MIN_EXPIRATION_MS = 3_600_000  # REST reference, Dataset.defaultTableExpirationMs: one hour
@@ -110,8 +111,9 @@ def _expiration(key: str, value: Any) -> str:
 class DatasetMethods:
     """The methods of the REST resource `datasets`, and `projects.list`."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, operations: TableOperations) -> None:
         self._catalog = catalog
+        self._operations = operations
 
     def methods(self) -> list[Method]:
         """Routes and handlers."""
@@ -137,6 +139,7 @@ class DatasetMethods:
         name = reference.get("datasetId")
         if not name:
             raise ApiError.required("datasetReference.datasetId")
+        self._operations.dataset_changes(call.path["project"], name)
         now = now_ms()
         dataset = Dataset(
             project=call.path["project"],
@@ -158,6 +161,7 @@ class DatasetMethods:
         self, call: Call, change: Callable[[dict[str, Any]], dict[str, Any]]
     ) -> dict[str, Any]:
         name = f"{call.path['project']}:{call.path['dataset']}"
+        self._operations.dataset_changes(call.path["project"], call.path["dataset"])
         with self._catalog.storage.write_lock([name]):
             dataset = self._catalog.dataset(call.path["project"], call.path["dataset"])
             check_etag(call, dataset_resource(dataset, "")["etag"])

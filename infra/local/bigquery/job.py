@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +81,7 @@ class Job:
         upload: the content of a load job's upload, until the job has read it.
         completed: done once the job has ended and the journal knows.
         cancelled: set when somebody asked the job to stop.
+        pending: what the job spends a wait in that takes no worker.
     """
 
     project: str
@@ -100,6 +102,7 @@ class Job:
     upload: bytes | None = None
     completed: Future[None] = field(default_factory=_completion)
     cancelled: Cancellation = field(default_factory=Cancellation)
+    pending: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def key(self) -> str:

@@ -12,6 +12,7 @@ from infra.local.bigquery.datasets import DEFAULT_LOCATION, etag_of
 from infra.local.bigquery.errors import ApiError
 from infra.local.bigquery.job import Job
 from infra.local.bigquery.jobs import Jobs
+from infra.local.bigquery.limits import SIZES
 from infra.local.bigquery.names import check_job_id, check_labels
 from infra.local.bigquery.query_jobs import QueryJobs
 from infra.local.bigquery.tabledata import fitting, page_limit
@@ -83,6 +84,7 @@ class JobMethods:
     # --- insert
 
     async def insert(self, call: Call) -> dict[str, Any]:
+        _refuse_size(call)
         job = self.new_job(call.path["project"], call.body)
         if job.configuration.get("dryRun"):
             return await self._dry_run(job, call.base_url)
@@ -144,6 +146,7 @@ class JobMethods:
     # --- query
 
     async def query(self, call: Call) -> dict[str, Any]:
+        _refuse_size(call)
         body = call.body
         request_id = str(body.get("requestId") or "")
         if len(request_id) > MAX_REQUEST_ID:
@@ -307,6 +310,13 @@ async def until_done(job: Job, seconds: float) -> None:
     timer = loop.call_later(seconds, settle)
     await waiter
     timer.cancel()
+
+
+def _refuse_size(call: Call) -> None:
+    most = int(SIZES["job_request_bytes"].number)
+    if len(call.raw) > most:
+        text = f"Request payload size exceeds the limit: {most} bytes."
+        raise ApiError("invalid", text, status=413)
 
 
 def _wait_seconds(milliseconds: Any) -> float:

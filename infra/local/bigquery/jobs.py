@@ -3,8 +3,9 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from infra.local.bigquery.api import INTERNAL
 from infra.local.bigquery.catalog import Catalog, now_ms
@@ -12,9 +13,11 @@ from infra.local.bigquery.errors import ApiError
 from infra.local.bigquery.faults import Faults
 from infra.local.bigquery.job import Job
 from infra.local.bigquery.journal import Journal
+from infra.local.bigquery.limits import MORE, Limits
 
 LOG = logging.getLogger(__name__)
 WORKERS = 16
+PATIENT_WORKERS = 256
 RECENT_JOBS = 5_000
 RUN_FAULT = "jobs.run"  # no method of the API: what a job meets once it runs, and ends with
 
@@ -24,14 +27,20 @@ Work = Callable[[Job], None]
 class Jobs:
     """All jobs; an ID is used at most once, over restarts too."""
 
-    def __init__(self, catalog: Catalog, journal: Journal, faults: Faults) -> None:
+    def __init__(
+        self, catalog: Catalog, journal: Journal, faults: Faults, limits: Limits | None = None
+    ) -> None:
         self._journal = journal
         self._faults = faults
+        self._limits = limits or Limits()
         self._durable = catalog.storage.persistent
         self._lock = threading.Lock()
         self._running: dict[tuple[str, str], Job] = {}
         self._recent: OrderedDict[tuple[str, str], Job] = OrderedDict()
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="job")
+        # Where limits are enforced, jobs wait in lines: those that do leave their place to others.
+        self._patient = ThreadPoolExecutor(PATIENT_WORKERS, thread_name_prefix="patient-job")
+        self._workers = threading.BoundedSemaphore(WORKERS)
         self._end_interrupted(catalog)
 
     def _end_interrupted(self, catalog: Catalog) -> None:
@@ -58,6 +67,7 @@ class Jobs:
         Raises:
             ApiError: 409 duplicate when the ID was used before; nothing runs then.
         """
+        self._refuse_long_queue(job)
         entry = job.to_entry() if self._durable else {"created": job.created}
         with self._lock:
             won = self._journal.claim(job.project, job.job_id, entry)
@@ -66,7 +76,41 @@ class Jobs:
         if not won:
             known = self.find(job.project, job.job_id)
             raise ApiError.duplicate("Job", known.key if known else job.key)
-        self._pool.submit(self._run, job, work)
+        if self._limits.enforced:
+            self._patient.submit(self._run_in_turn, job, work)
+        else:
+            self._pool.submit(self._run, job, work)
+
+    def _refuse_long_queue(self, job: Job) -> None:
+        """Too many queries wait already.
+
+        Raises:
+            ApiError: 403 quotaExceeded; the job's ID is not used then.
+        """
+        if not self._limits.enforced or job.kind != "query":
+            return
+        if len(self._running) - WORKERS >= self._limits.number("queued_jobs"):
+            raise ApiError(
+                "quotaExceeded",
+                "Quota exceeded: Your project and region exceeded quota for max number of jobs"
+                f" that can be queued per project. {MORE}",
+            )
+
+    def _run_in_turn(self, job: Job, work: Work) -> None:
+        job.pending = lambda: self._pending(job)
+        with self._workers:
+            self._run(job, work)
+
+    @contextmanager
+    def _pending(self, job: Job) -> Iterator[None]:
+        """The job waits for something else than a worker, and gives its own away meanwhile."""
+        job.state = "PENDING"
+        self._workers.release()
+        try:
+            yield
+        finally:
+            self._workers.acquire()
+            job.state = "RUNNING"
 
     def _run(self, job: Job, work: Work) -> None:
         job.started = now_ms()
@@ -84,7 +128,7 @@ class Jobs:
             self._end(job)
 
     def _meet_fault(self, job: Job) -> None:
-        fault = self._faults.take(RUN_FAULT)
+        fault = self._faults.take(RUN_FAULT, job.job_id)
         if fault is None:
             return
         job.cancelled.wait(fault.delay_seconds)
@@ -158,6 +202,11 @@ class Jobs:
                 found.append(job_id)
         return found
 
+    def newest(self, project: str, limit: int) -> list[Job]:
+        """The jobs of a project that were inserted last, statements of scripts too."""
+        found = (self.find(project, job_id) for job_id in self._journal.newest(project, limit))
+        return [job for job in found if job is not None]
+
     def cancel(self, job: Job) -> None:
         """Ask a job to stop; one that has ended stays as it is."""
         if not job.done:
@@ -184,11 +233,16 @@ class Jobs:
             running = list(self._running.values())
         for job in running:
             job.cancelled.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        stopper = threading.Thread(target=self._pool.shutdown, daemon=True)
+        for pool in (self._pool, self._patient):
+            pool.shutdown(wait=False, cancel_futures=True)
+        stopper = threading.Thread(target=self._await_workers, daemon=True)
         stopper.start()
         stopper.join(seconds)
         self._journal.close()
+
+    def _await_workers(self) -> None:
+        self._pool.shutdown()
+        self._patient.shutdown()
 
 
 def _refuse_cancelled(job: Job) -> None:

@@ -104,6 +104,16 @@ class Journal:
             ).fetchall()
         return [(job_id, bool(done)) for job_id, done in rows]
 
+    def newest(self, project: str, limit: int) -> list[str]:
+        """IDs of the jobs that were inserted last, newest first."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT job_id FROM jobs WHERE project = ? AND body IS NOT NULL"
+                " ORDER BY created DESC, job_id LIMIT ?",
+                (project, limit),
+            ).fetchall()
+        return [job_id for (job_id,) in rows]
+
     def unfinished(self) -> list[tuple[str, str, Entry]]:
         """Jobs of an earlier process that had not ended."""
         with self._lock:

@@ -18,6 +18,7 @@ from infra.local.bigquery.load_parquet import open_parquet, parquet_schema, shap
 from infra.local.bigquery.names import check_labels, check_table_name, split_decorator
 from infra.local.bigquery.schemas import by_name, canonical_schema, changed_schema
 from infra.local.bigquery.sql.writes import write_destination
+from infra.local.bigquery.table_operations import TableOperations
 
 _FORMATS = ("CSV", "NEWLINE_DELIMITED_JSON", "PARQUET")
 _SAMPLE_ROWS = 500  # BigQuery, "Using schema auto-detection"
@@ -38,8 +39,9 @@ class _Target:
 class LoadJobs:
     """Runs load jobs."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, operations: TableOperations) -> None:
         self._catalog = catalog
+        self._operations = operations
 
     def check(self, job: Job) -> None:
         """Refuse a configuration before the job's ID is used.
@@ -84,6 +86,7 @@ class LoadJobs:
         load = job.configuration["load"]
         target = self._target(job.project, load)
         self._catalog.dataset(target.ref.project, target.ref.dataset)
+        self._operations.job_writes("load", target.ref, target.table)
         text = _decompressed(content)
         bad = BadRecords(int(load.get("maxBadRecords") or 0), _described(load))
         rows, schema = self._read(text, load, target, bad)

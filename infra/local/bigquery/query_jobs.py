@@ -12,9 +12,11 @@ from infra.local.bigquery.errors import ApiError
 from infra.local.bigquery.faults import Calls
 from infra.local.bigquery.job import Job
 from infra.local.bigquery.jobs import Jobs
+from infra.local.bigquery.limits import SIZES
 from infra.local.bigquery.names import check_labels, check_table_name, split_decorator
 from infra.local.bigquery.results import Results, anonymous_table
 from infra.local.bigquery.sql.engine import QueryEngine, QueryPlan, QueryRequest, QueryResult
+from infra.local.bigquery.table_operations import TableOperations
 
 _MUTATIONS = frozenset({"UPDATE", "DELETE", "MERGE"})
 
@@ -31,6 +33,7 @@ class QueryJobs:
         results: Results,
         jobs: Jobs,
         calls: Calls,
+        operations: TableOperations,
     ) -> None:
         self._catalog = catalog
         self._engine = engine
@@ -38,6 +41,7 @@ class QueryJobs:
         self._results = results
         self._jobs = jobs
         self._calls = calls
+        self._operations = operations
 
     def check(self, job: Job) -> None:
         """Refuse a configuration before the job's ID is used; completes what callers may leave out.
@@ -48,6 +52,7 @@ class QueryJobs:
         query = job.configuration["query"]
         if not isinstance(query.get("query"), str) or not query["query"].strip():
             raise ApiError.required("configuration.query.query")
+        _refuse_size(query)
         if query.get("useLegacySql"):
             raise ApiError.not_implemented(
                 "The local BigQuery has no legacy SQL: set useLegacySql to false"
@@ -90,9 +95,12 @@ class QueryJobs:
             ApiError: the error that the job ends with.
         """
         request = self._request(job)
+        if request.destination is not None:
+            table = self._catalog.find_table(request.destination)
+            self._operations.job_writes("query", request.destination, table)
         limit = _TimeLimit(job)
         try:
-            result = self._engine.run(request, job.cancelled)
+            result = self._engine.run(request, job.cancelled, job.pending)
         except ApiError as error:
             self._add_children(job, getattr(error, "children", []))
             if limit.passed:
@@ -206,6 +214,17 @@ class QueryJobs:
         total, _ = self._contents.size(table, partition)
         rows = self._contents.rows(table, partition, job.schema, start=start, limit=limit)
         return rows, total
+
+
+def _refuse_size(query: dict[str, Any]) -> None:
+    if len(query["query"]) > SIZES["query_characters"].number:
+        raise ApiError.invalid_query(
+            "The query is too large. The maximum standard SQL query length is 1024.00K"
+            " characters, including comments and white space characters."
+        )
+    most = int(SIZES["query_parameters"].number)
+    if len(query.get("queryParameters") or []) > most:
+        raise ApiError.invalid_query(f"Too many query parameters. The maximum is {most}.")
 
 
 def _destination(project: str, query: dict[str, Any]) -> tuple[TableRef | None, str | None]:

@@ -22,6 +22,7 @@ from infra.local.bigquery.catalog import TableRef, now_ms
 from infra.local.bigquery.datasets import etag_of
 
 MEMORY_BYTES = 256 * 1024 * 1024
+OBJECT_BYTES = 8 * 1024  # what a result takes beside its rows; most have one or two
 CLOSING_BYTES = 32 * 1024 * 1024
 FILE_BYTES = 1024 * 1024 * 1024
 LIFETIME_SECONDS = 24 * 3600
@@ -70,7 +71,7 @@ class Results:
         result = StoredResult(schema, rows, now_ms())
         with self._lock:
             self._memory[ref.table] = result
-            self._bytes += rows.nbytes
+            self._bytes += rows.nbytes + OBJECT_BYTES
             evicted = self._over_bound()
         for name, old in evicted:
             self._write(name, old)
@@ -121,7 +122,7 @@ class Results:
         evicted = []
         while self._bytes > MEMORY_BYTES and len(self._memory) > 1:
             name, result = self._memory.popitem(last=False)
-            self._bytes -= result.rows.nbytes
+            self._bytes -= result.rows.nbytes + OBJECT_BYTES
             evicted.append((name, result))
         return evicted
 

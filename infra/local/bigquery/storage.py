@@ -32,6 +32,8 @@ _SETTINGS: dict[str, Any] = {
     "enable_external_access": False,
     "ieee_floating_point_ops": False,  # a division by zero is an error in BigQuery
     "memory_limit": "3GB",
+    # Of a table in memory, what each column takes at first; many tables are small (tidying.py).
+    "initial_column_segment_size": 512,
     # A statement runs on the thread that asks: handing a small one to workers doubles its time,
     # and concurrent statements use the other cores anyway.
     "threads": 1,
@@ -132,6 +134,7 @@ class Storage:
         self._pool_lock = threading.Lock()
         self._table_locks: dict[str, threading.RLock] = {}
         self._versions: dict[str, tuple[int, int]] = {}
+        self._untidy: dict[str, int] = {}
         self._sequence = itertools.count(1)
         self._log_statement: duckdb.Statement | None = None
         self._database = self._connect(state)
@@ -230,6 +233,18 @@ class Storage:
         now = int(time.time() * 1000)
         for name in physical:
             self._versions[name] = (self._versions.get(name, (0, 0))[0] + 1, now)
+            self._untidy.pop(name, None)  # to the end: the order is that of the last writes
+            self._untidy[name] = now
+
+    def written_until(self, moment: int) -> list[str]:
+        """Tables whose last write was up to `moment`; each is named once for its last write."""
+        found = []
+        for name, written in list(self._untidy.items()):
+            if written > moment:
+                break
+            if self._untidy.pop(name, None) is not None:
+                found.append(name)
+        return found
 
     def version(self, physical: str) -> int:
         """Rises with every committed change of the table; caches of its contents key on it."""

@@ -13,14 +13,16 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from infra.local.bigquery.catalog import PARTITION_COLUMN, Catalog, Table, TableRef
+from infra.local.bigquery.catalog import PARTITION_COLUMN, Catalog, Table, TableRef, now_ms
+from infra.local.bigquery.enforcement import Enforcement
 from infra.local.bigquery.errors import ApiError
+from infra.local.bigquery.limits import SIZES
 from infra.local.bigquery.sql.partitions import granularity, partition_end, partition_start
 from infra.local.bigquery.types import arrow_schema, decode_row
 
-MAX_REQUEST_BYTES = 10 * 1024 * 1024
-MAX_ROWS = 50_000
-MAX_INSERT_ID = 128
+MAX_REQUEST_BYTES = int(SIZES["insert_all_request_bytes"].number)
+MAX_ROWS = int(SIZES["insert_all_rows"].number)
+MAX_INSERT_ID = int(SIZES["insert_id_characters"].number)
 DEDUPLICATION_SECONDS = 60.0
 _STATEMENTS = 5_000
 _FEW_ROWS = 12  # up to here one VALUES statement is quicker than an Arrow table
@@ -70,8 +72,9 @@ class Deduplication:
 class Streaming:
     """Writes rows of `insertAll` requests; safe to use from any thread."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, enforcement: Enforcement) -> None:
         self._catalog = catalog
+        self._enforcement = enforcement
         self._lock = threading.Lock()
         self._seen: dict[str, Deduplication] = {}
         self._statements: dict[tuple[str, int, int], duckdb.Statement] = {}
@@ -108,6 +111,7 @@ class Streaming:
         rows = request.get("rows")
         if table.is_view:
             raise ApiError.invalid("Cannot add rows to a table of type VIEW.")
+        self._refuse_new(table)
         if not isinstance(rows, list) or not rows:
             raise ApiError.invalid("No rows present in the request.")
         if len(rows) > MAX_ROWS:
@@ -116,6 +120,14 @@ class Streaming:
             raise ApiError.not_implemented("The local BigQuery has no template tables")
         if not table.schema:
             raise ApiError.invalid("The destination table has no schema.")
+
+    def _refuse_new(self, table: Table) -> None:
+        """A table that was created a moment ago is not known yet to those who stream."""
+        if not self._enforcement.active:
+            return
+        age = (now_ms() - table.created) / 1000
+        if age < self._enforcement.limits.number("new_table_seconds"):
+            raise ApiError.not_found("Table", str(table.ref))
 
     def _write(
         self,
@@ -135,7 +147,9 @@ class Streaming:
             if not fresh:
                 return True
             with storage.cursor() as cursor:  # one statement: it commits by itself
+                before = self._enforcement.buffers.last_row(cursor, table)
                 self._append(cursor, table, [row for _, row in fresh], partition)
+                self._enforcement.buffers.streamed(cursor, table, before)
             storage.touch(table.physical)
             seen.remember([insert_id for insert_id, _ in fresh if insert_id is not None])
         return True

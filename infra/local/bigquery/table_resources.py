@@ -49,9 +49,19 @@ _UNSUPPORTED = {
 
 
 def table_resource(
-    table: Table, dataset: Dataset, base_url: str, *, modified: int, rows: int, size: int
+    table: Table,
+    dataset: Dataset,
+    base_url: str,
+    *,
+    modified: int,
+    rows: int,
+    size: int,
+    buffer: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The Table resource of the REST API; `rows` and `size` (bytes) describe its contents."""
+    """The Table resource of the REST API.
+
+    `rows` and `size` (bytes) describe its contents, `buffer` its rows that were just streamed.
+    """
     resource: dict[str, Any] = {
         "kind": "bigquery#table",
         "etag": table_etag(table),
@@ -67,6 +77,8 @@ def table_resource(
         "lastModifiedTime": str(max(table.modified, modified)),
         **table.body,
     }
+    if buffer is not None:
+        resource["streamingBuffer"] = buffer
     if table.schema or table.is_view:
         resource["schema"] = {"fields": table.schema}
     if table.is_view:

@@ -7,6 +7,7 @@ from infra.local.bigquery.api import PREFIX, Call, Method, page
 from infra.local.bigquery.catalog import Catalog, Table, TableRef
 from infra.local.bigquery.contents import Contents
 from infra.local.bigquery.datasets import check_etag, etag_of
+from infra.local.bigquery.enforcement import Enforcement
 from infra.local.bigquery.errors import ApiError
 from infra.local.bigquery.names import check_table_name, split_decorator
 from infra.local.bigquery.results import Results
@@ -26,12 +27,18 @@ class TableMethods:
     """The methods of the REST resource `tables`."""
 
     def __init__(
-        self, catalog: Catalog, engine: QueryEngine, contents: Contents, results: Results
+        self,
+        catalog: Catalog,
+        engine: QueryEngine,
+        contents: Contents,
+        results: Results,
+        enforcement: Enforcement,
     ) -> None:
         self._catalog = catalog
         self._engine = engine
         self._contents = contents
         self._results = results
+        self._enforcement = enforcement
 
     def methods(self) -> list[Method]:
         """Routes and handlers."""
@@ -65,6 +72,7 @@ class TableMethods:
         ref = TableRef(call.path["project"], call.path["dataset"], check_table_name(name))
         self._catalog.dataset(ref.project, ref.dataset)
         table = table_from_resource(ref, resource, self._catalog.new_physical())
+        self._enforcement.tables.table_changes(ref, table.time_partitioning)
         if table.is_view:
             if self._catalog.find_table(ref) is not None:
                 raise ApiError.duplicate("Table", str(ref))
@@ -79,6 +87,8 @@ class TableMethods:
 
     def _change(self, call: Call, *, patch: bool) -> dict[str, Any]:
         ref, _ = _reference(call)
+        partitioning = self._catalog.table(ref).time_partitioning
+        self._enforcement.tables.table_changes(ref, partitioning)
         while True:
             table = self._catalog.table(ref)
             with self._catalog.storage.write_lock([table.physical or str(ref)]):
@@ -155,6 +165,7 @@ class TableMethods:
             modified=self._catalog.storage.last_write(table.physical),
             rows=rows,
             size=size,
+            buffer=self._enforcement.buffers.resource(table),
         )
 
 

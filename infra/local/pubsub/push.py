@@ -17,10 +17,10 @@ from typing import Any
 
 import httpx
 
+from infra.local.oidc import TokenIssuer
 from infra.local.pubsub.bodies import Bodies
 from infra.local.pubsub.delivery import Lease
 from infra.local.pubsub.envelope import push_request
-from infra.local.pubsub.oidc import TokenIssuer
 from infra.local.pubsub.subscriptions import Subscription
 
 ACKNOWLEDGING = frozenset({200, 201, 202, 204})
@@ -113,7 +113,10 @@ class Pusher:
         attempt = lease.attempt if self._subscription.counts_attempts else None
         push = push_request(config, body, attempt=attempt)
         if config.push_config.HasField("oidc_token"):
-            push.headers["authorization"] = f"Bearer {self._issuer.token(config.push_config)}"
+            identity = config.push_config.oidc_token
+            audience = identity.audience or config.push_config.push_endpoint
+            token = self._issuer.token(identity.service_account_email, audience)
+            push.headers["authorization"] = f"Bearer {token}"
         lane = self._lanes.pop() if self._lanes else self._new_lane()
         try:
             async with asyncio.timeout(config.ack_deadline_seconds):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import grpc.aio
 
+from infra.local.oidc import TokenIssuer
 from infra.local.pubsub.broker import Broker
 from infra.local.pubsub.delivery import Lease
 from infra.local.pubsub.endpoints import handlers
-from infra.local.pubsub.oidc import TokenIssuer
 from infra.local.pubsub.push import Pusher
 from infra.local.pubsub.store import Store
 from infra.local.pubsub.subscription_config import is_push

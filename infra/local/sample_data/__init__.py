@@ -5,7 +5,7 @@ table is partitioned by the day of their arrival. `python -m infra.local.sample_
 """
 
 from infra.local.sample_data.generate import Shape, rows
-from infra.local.sample_data.load import TABLE, Loaded, write
+from infra.local.sample_data.load import DETAILED_TABLE, TABLE, Loaded, write
 from infra.local.sample_data.organizations import ACCOUNTS, Account
 
-__all__ = ["ACCOUNTS", "TABLE", "Account", "Loaded", "Shape", "rows", "write"]
+__all__ = ["ACCOUNTS", "DETAILED_TABLE", "TABLE", "Account", "Loaded", "Shape", "rows", "write"]

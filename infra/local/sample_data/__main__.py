@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
             _client(options.project, options.location),
             options.dataset,
             shape=shape,
+            detailed=options.detailed,
             force=options.force,
             on_partition=on_partition,
         )
@@ -58,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, default=shape.rows)
     parser.add_argument("--days", type=int, default=shape.days)
     parser.add_argument("--end", type=date.fromisoformat, default=shape.end, help="YYYY-MM-DD")
+    parser.add_argument(
+        "--detailed", action="store_true", help="the export that says what was used"
+    )
     parser.add_argument("--force", action="store_true", help="load again what is there already")
     parser.add_argument("--progress", action="store_true", help="show it even without a terminal")
     return parser

@@ -13,7 +13,11 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from infra.local.sample_data.lines import Line, constants, lines
-from infra.local.sample_data.schema import ARROW_SCHEMA, ARROW_TYPES
+from infra.local.sample_data.schema import (
+    ARROW_SCHEMA,
+    ARROW_TYPES,
+    DETAILED_ARROW_SCHEMA,
+)
 
 _HOUR = 3600
 _DAY = 24 * _HOUR
@@ -80,15 +84,18 @@ class _Row(NamedTuple):
     adjustment: int | None = None
 
 
-def rows(shape: Shape | None = None) -> Iterator[tuple[date, pa.Table]]:
-    """The export by day of arrival, oldest first: a partition's day and its rows."""
+def rows(shape: Shape | None = None, *, detailed: bool = False) -> Iterator[tuple[date, pa.Table]]:
+    """The export by day of arrival, oldest first: a partition's day and its rows.
+
+    The detailed export has the same rows, and says of each what was used.
+    """
     shape = shape or Shape()
     first = _epoch(shape.start) // _DAY
     by_day: list[list[_Row]] = [[] for _ in range(shape.days)]
     for row in sorted(_draw(shape), key=lambda row: row.export):
         by_day[row.export // _DAY - first].append(row)
     for number, arrived in enumerate(by_day):
-        yield shape.start + timedelta(days=number), _table(arrived)
+        yield shape.start + timedelta(days=number), _table(arrived, detailed=detailed)
 
 
 def _draw(shape: Shape) -> list[_Row]:
@@ -205,11 +212,13 @@ def _epoch(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
-def _table(arrived: list[_Row]) -> pa.Table:
+def _table(arrived: list[_Row], *, detailed: bool) -> pa.Table:
     """The rows with all columns, in the order of the published schema."""
     everything = lines()
     picked = [everything[row.line] for row in arrived]
-    constant = constants().take(pa.array([row.line for row in arrived], pa.int64()))
+    constant = constants(detailed=detailed).take(
+        pa.array([row.line for row in arrived], pa.int64())
+    )
     columns: dict[str, pa.Array | pa.ChunkedArray] = {
         name: constant.column(name) for name in constant.column_names
     }
@@ -238,7 +247,8 @@ def _table(arrived: list[_Row]) -> pa.Table:
         "cost_at_effective_price_default": costs,
         "cost_at_list_consumption_model": at_list,
     }
-    return pa.table([columns[name] for name in ARROW_SCHEMA.names], schema=ARROW_SCHEMA)
+    schema = DETAILED_ARROW_SCHEMA if detailed else ARROW_SCHEMA
+    return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 def _month(second: int) -> str:

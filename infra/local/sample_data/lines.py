@@ -17,7 +17,14 @@ from infra.local.sample_data.catalog import (
     Place,
     Sku,
 )
-from infra.local.sample_data.organizations import ACCOUNTS, Account, Labels, Project, projects
+from infra.local.sample_data.organizations import (
+    ACCOUNTS,
+    Account,
+    Labels,
+    Project,
+    number_of,
+    projects,
+)
 from infra.local.sample_data.schema import ARROW_TYPES
 
 CONSTANT = (
@@ -25,6 +32,8 @@ CONSTANT = (
     "currency", "tags", "transaction_type", "seller_name", "price", "consumption_model",
 )  # fmt: skip
 """Columns that are the same in every row of a line."""
+RESOURCE = ("resource", "subscription")
+"""Those of them that only the detailed export has."""
 
 LOCAL_PRICES = {"USD": 1.0, "EUR": 0.861}
 """Google keeps price lists in local currency; this is the factor between them."""
@@ -74,11 +83,12 @@ def lines() -> tuple[Line, ...]:
 
 
 @cache
-def constants() -> pa.Table:
+def constants(*, detailed: bool = False) -> pa.Table:
     """The constant columns, one row a line."""
     everything = [line.constants for line in lines()]
+    names = (*CONSTANT, *RESOURCE) if detailed else CONSTANT
     return pa.table(
-        {name: pa.array([row[name] for row in everything], ARROW_TYPES[name]) for name in CONSTANT}
+        {name: pa.array([row[name] for row in everything], ARROW_TYPES[name]) for name in names}
     )
 
 
@@ -126,6 +136,8 @@ def _regular(account: Account, project: Project, sku: Sku, place: Place, labels:
             "zone": place.zone,
         },
         "tags": project.tags,
+        "resource": _resource(project, sku, place),
+        "subscription": None,
         "price": _price(list_price, price, sku.pricing_unit),
         "consumption_model": {"id": "7754-699E-0EBF", "description": "Default"},
     }
@@ -157,12 +169,36 @@ def _price(list_price: float, price: float, unit: str) -> dict[str, Any]:
     }
 
 
+def _resource(project: Project, sku: Sku, place: Place) -> dict[str, str] | None:
+    """What was used, for the services that say it; a machine's cores and memory are of one."""
+    number, zone = project.record["number"], place.zone
+    if sku.service == "Cloud Storage":
+        name = f"{project.project_id}-assets"
+        return {"name": name, "global_name": f"//storage.googleapis.com/projects/_/buckets/{name}"}
+    if sku.service != "Compute Engine" or zone is None:
+        return None
+    if " Instance " in sku.description:
+        spot = "-spot" if sku.description.startswith("Spot") else ""
+        kind, name = "instance", f"{project.project_id}-{_family(sku)}{spot}-1"
+    elif "PD Capacity" in sku.description:
+        kind, name = "disk", f"{project.project_id}-{sku.description.split()[0].lower()}-1"
+    else:
+        return None
+    path = f"projects/{number}/zones/{zone}/{kind}/{number_of(f'{name}/{zone}', 19)}"
+    return {"name": name, "global_name": f"//compute.googleapis.com/{path}"}
+
+
+def _family(sku: Sku) -> str:
+    """`n2`, of a machine's SKU."""
+    words = sku.description.lower().split()
+    return next((word for word in words if len(word) == 2 and word[1].isdigit()), words[0][:2])
+
+
 def _system_labels(sku: Sku) -> Labels:
-    family = sku.description[:2].lower()
     if "Instance Core" not in sku.description and "Instance Ram" not in sku.description:
         return []
     values = {
-        "compute.googleapis.com/machine_spec": f"{family}-standard-8",
+        "compute.googleapis.com/machine_spec": f"{_family(sku)}-standard-8",
         "compute.googleapis.com/cores": "8",
         "compute.googleapis.com/memory": "32768",
         "compute.googleapis.com/is_unused_reservation": "false",
@@ -197,6 +233,8 @@ def _invoice(account: Account, kind: str, sku: str, amount: float, project: Proj
         "system_labels": [],
         "location": {"location": None, "country": None, "region": None, "zone": None},
         "tags": [],
+        "resource": None,
+        "subscription": None,
         "consumption_model": None,
     }
     return Line(account, {**_common(account), **own}, kind, hourly=amount)

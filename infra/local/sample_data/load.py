@@ -4,7 +4,7 @@ Uses Google's client only, so it works against the local BigQuery and against Go
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -14,14 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.local.sample_data.generate import Shape, rows
-from infra.local.sample_data.schema import COLUMNS
+from infra.local.sample_data.schema import COLUMNS, DETAILED_COLUMNS, Column
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client, Table
 
 DATASET = "billing_export"
 TABLE = "gcp_billing_export_v1"
-_VERSION = 1
+DETAILED_TABLE = "gcp_billing_export_resource_v1"
+_VERSION = 2
 """Counts up when the generator draws other rows than before for one shape."""
 _TIMEOUT_SECONDS = 30.0
 _PARALLEL_LOADS = 4
@@ -42,10 +43,13 @@ def write(
     dataset: str = DATASET,
     *,
     shape: Shape | None = None,
+    detailed: bool = False,
     force: bool = False,
     on_partition: Callable[[date, int], None] | None = None,
 ) -> Loaded:
     """Create `dataset`.gcp_billing_export_v1 and load the export of `shape` into it.
+
+    The detailed export goes into `dataset`.gcp_billing_export_resource_v1.
 
     A table that holds this very export already is left as it is, unless `force`; one that holds
     another, or only a part, is replaced.
@@ -54,18 +58,20 @@ def write(
         client: Google's client; its project holds the dataset.
         dataset: name of the dataset; created where missing.
         shape: what to generate; 200,000 rows over 35 days by default.
+        detailed: the export that says of each row what was used.
         force: load again even if it is there.
         on_partition: called with day and row count after each loaded partition, on any thread.
     """
     shape = shape or Shape()
-    path = f"{client.project}.{dataset}.{TABLE}"
+    path = f"{client.project}.{dataset}.{DETAILED_TABLE if detailed else TABLE}"
     if not force and _holds(client, path, shape):
         return Loaded(path, shape.rows, 0)
-    table = _empty_table(client, dataset, path, shape)
+    columns = DETAILED_COLUMNS if detailed else COLUMNS
+    table = _empty_table(client, dataset, path, shape, columns)
     with ThreadPoolExecutor(_PARALLEL_LOADS) as pool:
         loads = [
             pool.submit(_load, client, table, day, partition, on_partition)
-            for day, partition in rows(shape)
+            for day, partition in rows(shape, detailed=detailed)
         ]
         loaded = [load.result() for load in loads]
     return Loaded(path, sum(loaded), len(loaded))
@@ -73,7 +79,7 @@ def write(
 
 def _mark(shape: Shape) -> str:
     return (
-        f"Sample of a Cloud Billing standard usage export: rows={shape.rows} days={shape.days}"
+        f"Sample of a Cloud Billing usage export: rows={shape.rows} days={shape.days}"
         f" end={shape.end} seed={shape.seed} version={_VERSION}"
     )
 
@@ -88,12 +94,14 @@ def _holds(client: "Client", path: str, shape: Shape) -> bool:
     return table.description == _mark(shape) and table.num_rows == shape.rows
 
 
-def _empty_table(client: "Client", dataset: str, path: str, shape: Shape) -> "Table":
+def _empty_table(
+    client: "Client", dataset: str, path: str, shape: Shape, columns: Iterable[Column]
+) -> "Table":
     from google.cloud import bigquery
 
     client.create_dataset(dataset, exists_ok=True, **_limits())
     client.delete_table(path, not_found_ok=True, **_limits())
-    table = bigquery.Table(path, schema=[column.bigquery_field() for column in COLUMNS])
+    table = bigquery.Table(path, schema=[column.bigquery_field() for column in columns])
     table.time_partitioning = bigquery.TimePartitioning(type_="DAY")
     table.description = _mark(shape)
     return client.create_table(table, **_limits())

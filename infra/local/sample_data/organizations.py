@@ -69,12 +69,12 @@ class Project:
 def projects(account: Account) -> Iterator[Project]:
     """The projects of an account: every system in every environment."""
     currency = account.currency.lower()
-    organization = _number(account.organization, 12)
+    organization = number_of(account.organization, 12)
     for system, environment in product(account.systems, _ENVIRONMENTS):
         name = f"{account.organization}-{system}-{environment}"
         project_id = name if currency == "usd" else f"{name}-{currency}"
-        number = _number(project_id, 12)
-        folder = _number(f"{account.organization}/{system}", 12)
+        number = number_of(project_id, 12)
+        folder = number_of(f"{account.organization}/{system}", 12)
         record = {
             "id": project_id,
             "number": number,
@@ -123,7 +123,7 @@ def _tags(environment: str, organization: str) -> Labels:
     ]
 
 
-def _number(text: str, digits: int) -> str:
+def number_of(text: str, digits: int) -> str:
     """A number that looks like Google's, always the same for one text."""
     value = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
     return str(10 ** (digits - 1) + value % (9 * 10 ** (digits - 1)))

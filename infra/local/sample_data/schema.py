@@ -1,7 +1,8 @@
-"""The columns of a Cloud Billing standard usage export, as Google publishes them.
+"""The columns of Cloud Billing's usage exports, as Google publishes them.
 
 Source: Cloud Billing documentation, "Structure of Standard data export", all columns in their
-order. One declaration gives BigQuery's schema and Arrow's.
+order, and "Structure of Detailed data export", which adds the resource. One declaration gives
+BigQuery's schema and Arrow's.
 """
 
 from collections.abc import Iterable
@@ -111,5 +112,15 @@ COLUMNS: tuple[Column, ...] = (
     _record("consumption_model", _columns("id STRING description STRING")),
 )
 
+RESOURCE_COLUMNS: tuple[Column, ...] = (
+    _record("resource", _columns("name STRING global_name STRING")),
+    _record("subscription", _columns("instance_id STRING")),
+)
+"""What the detailed export has beside the columns of the standard one."""
+DETAILED_COLUMNS: tuple[Column, ...] = (*COLUMNS, *RESOURCE_COLUMNS)
+
 ARROW_SCHEMA = pa.schema([column.arrow_field() for column in COLUMNS])
-ARROW_TYPES: dict[str, pa.DataType] = {column.name: column.arrow_type() for column in COLUMNS}
+DETAILED_ARROW_SCHEMA = pa.schema([column.arrow_field() for column in DETAILED_COLUMNS])
+ARROW_TYPES: dict[str, pa.DataType] = {
+    column.name: column.arrow_type() for column in DETAILED_COLUMNS
+}

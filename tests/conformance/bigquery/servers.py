@@ -35,15 +35,16 @@ class Server:
         return self._collect()
 
     def _collect(self) -> int:
-        code = self.process.wait(timeout=10)
+        code = self.process.wait(timeout=60)
         if self.process.stdout is not None:
             self.process.stdout.close()
         return code
 
 
-def start_server(state: Path | None = None) -> Server:
-    """Start a server on a free port; in memory without `state`."""
+def start_server(state: Path | None = None, *, limits: bool = False) -> Server:
+    """Start a server on a free port; in memory without `state`; with rates if `limits`."""
     where = ["--ephemeral"] if state is None else ["--state", str(state)]
+    where += ["--limits"] if limits else []
     process = subprocess.Popen(
         [sys.executable, "-m", "infra.local", "bigquery", "--port", "0", *where],
         stdout=subprocess.PIPE,

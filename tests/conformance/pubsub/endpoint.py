@@ -84,7 +84,7 @@ class Endpoint:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/push?source=test"
 
-    def pushes(self, count: int, timeout: float = 15.0) -> list[Received]:
+    def pushes(self, count: int, timeout: float = 60.0) -> list[Received]:
         """The first `count` pushes, once they are here."""
         wait_until(lambda: len(self.received) >= count, timeout=timeout, message=f"{count} pushes")
         return self.received[:count]

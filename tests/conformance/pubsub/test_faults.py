@@ -41,15 +41,15 @@ def test_googles_publisher_repeats_a_publish_that_was_refused(pubsub, topic, fau
 
 
 def test_a_call_can_be_delayed(pubsub, topic, fault):
-    fault.set("Publish", delay_seconds=0.5)
+    fault.set("Publish", delay_seconds=2)
 
     started = time.monotonic()
     pubsub.publish(topic, b"delayed")
     delayed = time.monotonic()
     pubsub.publish(topic, b"not any more")
 
-    assert delayed - started >= 0.5
-    assert time.monotonic() - delayed < 0.5
+    assert delayed - started >= 2
+    assert time.monotonic() - delayed < 2
 
 
 def test_a_client_that_gives_up_during_the_delay_has_published_nothing(pubsub, topic, fault):

@@ -127,7 +127,7 @@ def test_a_waiting_pull_is_answered_when_a_message_comes(pubsub, topic):
 
     pubsub.publish(topic, b"awaited")
 
-    waiting.join(timeout=3)
+    waiting.join(timeout=15)
     assert data(received) == [b"awaited"]
 
 

@@ -74,9 +74,9 @@ def test_a_push_carries_the_ordering_key(pubsub, topic, endpoint, subscribed):
 def test_a_status_that_acknowledges(pubsub, topic, endpoint, subscribed, status):
     endpoint.answer = lambda _: status
     pubsub.publish(topic, b"x")
-    endpoint.pushes(1)[0].finished.wait(5)
+    endpoint.pushes(1)[0].finished.wait(30)
 
-    wait_until(lambda: acknowledged(pubsub, subscribed), timeout=3, message="acknowledgement")
+    wait_until(lambda: acknowledged(pubsub, subscribed), message="acknowledgement")
     assert len(endpoint.received) == 1
 
 
@@ -90,8 +90,8 @@ def test_anything_else_is_repeated_until_it_is_acknowledged(
     pushes = endpoint.pushes(3)
 
     assert len({push.message_id for push in pushes}) == 1
-    pushes[2].finished.wait(5)
-    assert wait_until(lambda: acknowledged(pubsub, subscribed), timeout=3)
+    pushes[2].finished.wait(30)
+    assert wait_until(lambda: acknowledged(pubsub, subscribed))
 
 
 def test_repetitions_wait_longer_and_longer(pubsub, topic, endpoint):
@@ -145,7 +145,7 @@ def test_an_endpoint_that_is_down_gets_everything_when_it_is_back(pubsub, topic)
     pushes = back.pushes(50)
     back.close()
     assert {push.message_id for push in pushes} == set(ids)
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 30
 
 
 def test_one_message_that_always_fails_does_not_stop_the_others(

@@ -66,6 +66,18 @@ def test_a_bundle_holds_what_a_function_runs_on_and_nothing_else(
         assert archive.read("main.py") == b"from functions.echo.main import echo as echo\n"
 
 
+def test_a_bundle_holds_the_folders_that_its_function_includes(
+    tmp_path: Path, topology: Topology, root: Path
+) -> None:
+    echo = topology.functions["echo"].model_copy(update={"includes": ["other"]})
+    including = topology.model_copy(update={"functions": {"echo": echo}})
+    built = build("echo", including, tmp_path / "dist", root=root)
+    assert {"functions/echo/main.py", "functions/other/main.py"} <= set(names_in(built.path))
+    (root / "functions/other/main.py").unlink()
+    with pytest.raises(BundleError, match=r"functions/other/main\.py is missing"):
+        build("echo", including, tmp_path / "dist", root=root)
+
+
 def test_the_same_tree_gives_the_same_bytes_whenever_and_wherever(
     tmp_path: Path, topology: Topology, root: Path
 ) -> None:

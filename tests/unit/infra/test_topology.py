@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.local.gateway.routing import RoutingTable
 from infra.topology import DEFAULT_PATH, TopologyError, load
 
 CONTENT: dict[str, Any] = yaml.safe_load(DEFAULT_PATH.read_text(encoding="utf-8"))
@@ -87,8 +88,20 @@ def test_local_values_stay_out_of_the_deployed_environment() -> None:
             "functions.api.keys.X: no key is called 'none'; there are: tenant-secrets",
         ),
         (
-            changed(functions__api__publishes=["step-aws"]),
-            "functions.api.publishes: no topic is called 'step-aws'",
+            changed(functions__api__service_accounts={"X": "nobody"}),
+            "functions.api.service_accounts.X: no service account is called 'nobody'",
+        ),
+        (
+            changed(scheduler_jobs__trigger__service_account="nobody"),
+            "scheduler_jobs.trigger.service_account: no service account is called 'nobody'",
+        ),
+        (
+            changed(scheduler_jobs__trigger__schedule="hourly"),
+            "scheduler_jobs.trigger.schedule: String should match pattern",
+        ),
+        (
+            changed(functions__api__publishes=["step-mars"]),
+            "functions.api.publishes: no topic is called 'step-mars'",
         ),
         (
             changed(subscriptions__step_dash_gcp__topic="none"),
@@ -131,6 +144,22 @@ def test_local_values_stay_out_of_the_deployed_environment() -> None:
             "functions.api: variable KMS_KEY_NAME is given twice: keep one of them",
         ),
         (
+            changed(functions__api__key_use=[]),
+            "functions.api: keys and key_use belong together: say what the keys are used for",
+        ),
+        (
+            changed(service_accounts__http_dash_api__roles=["bigquery_everything"]),
+            "service_accounts.http-api.roles: no custom role is called 'bigquery_everything'",
+        ),
+        (
+            changed(service_accounts__http_dash_api__datasets={"tenant": ["bigquery_data"]}),
+            "service_accounts.http-api.datasets: no dataset is called 'tenant'; there are: tenants",
+        ),
+        (
+            changed(kms__keys__tenant_dash_secrets__rotation_days=365),
+            "kms.keys.tenant-secrets.rotation_days: Input should be less than or equal to 90",
+        ),
+        (
             changed(functions__api__min_instances=30),
             "functions.api: min_instances 30 is above max_instances 20",
         ),
@@ -169,3 +198,24 @@ def test_bad_yaml_and_a_missing_file_are_one_line(tmp_path: Path) -> None:
     assert len(problems_of(tmp_path, "functions: [")) == 1
     with pytest.raises(TopologyError, match="No such file"):
         load(tmp_path / "none.yaml")
+
+
+def test_jobs_call_what_their_function_answers_with_the_token_that_it_expects() -> None:
+    product = load()
+    routes = RoutingTable(product.routes)
+    for job in product.scheduler_jobs.values():
+        match = routes.match(job.method, job.path)
+        assert match
+        assert match.function == job.function
+        given = product.function_environment(job.function, "some-project")
+        assert given["SCHEDULER_AUDIENCE"] == job.audience
+        email = product.email(job.service_account, "some-project")
+        assert given["SCHEDULER_SERVICE_ACCOUNT"] == email
+
+
+def test_schedules_of_tenants_stay_with_the_api() -> None:
+    routes = RoutingTable(load().routes)
+    for path in ("configs", "customer/acme/pipelines", "customer/acme/pipelines/1/runs"):
+        match = routes.match("GET", f"/api/v1/scheduler/{path}")
+        assert match
+        assert match.function == "api"

@@ -1,18 +1,21 @@
 """The topology speaks of sources, entry points and variables that the product has."""
 
 import ast
+import re
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from functions.api import all_routes as api_routes
+from functions.scheduler import all_routes as scheduler_routes
+from infra.local.gateway.routing import RoutingTable
 from infra.topology import load
+from shared.http.routes import Route
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 TOPOLOGY = load()
-# Tells operators which family a deployment serves; the message says it to the code.
-FOR_PEOPLE = {"STEP_FAMILY"}
 
 
 @pytest.mark.parametrize("name", sorted(TOPOLOGY.functions))
@@ -37,4 +40,19 @@ def test_each_variable_is_a_setting_of_the_product(name: str) -> None:
         *function.local.environment,
         *TOPOLOGY.local.inherited_environment,
     }
-    assert given - {field.name for field in fields(Settings)} - FOR_PEOPLE == set()
+    assert given - {field.name for field in fields(Settings)} == set()
+
+
+@pytest.mark.parametrize(
+    ("function", "route"),
+    [("api", route) for route in api_routes.ROUTES]
+    + [("scheduler", route) for route in scheduler_routes.ROUTES],
+    ids=lambda given: given if isinstance(given, str) else f"{given.method} {given.path}",
+)
+def test_the_gateway_hands_each_route_to_the_function_that_has_it(
+    function: str, route: Route
+) -> None:
+    match = RoutingTable(TOPOLOGY.routes).match(route.method, re.sub(r"[{}]", "", route.path))
+
+    assert match
+    assert match.function == function

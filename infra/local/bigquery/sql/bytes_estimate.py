@@ -1,8 +1,8 @@
 """How many bytes a query reads, by BigQuery's data sizes of the columns that it needs.
 
-Sizes of a column are measured once per version of a table; for large tables, the average width
-is kept and multiplied by the number of rows. Of a partitioned table only the partitions count in
-which a row meets the WHERE conjuncts over the partitioning column.
+Sizes of a column are measured once per version of a table; from some thousand rows on, the average
+width is kept and multiplied by the number of rows. Of a partitioned table only the partitions count
+in which a row meets the WHERE conjuncts over the partitioning column.
 """
 
 # ruff: noqa: S608 - SQL is what this package writes: names are quoted, values bound or cast
@@ -17,12 +17,13 @@ import duckdb
 
 from infra.local.bigquery.catalog import Catalog, Table
 from infra.local.bigquery.sql.context import Scan, used_values
-from infra.local.bigquery.sql.partitions import PARTITION_COLUMN, partition_id
+from infra.local.bigquery.sql.partitions import PARTITION_COLUMN, partition_key
 from infra.local.bigquery.sql.typesystem import NULL, SqlType, field_names, field_type, quoted
 
 MEBIBYTE = 1024 * 1024
 MINIMUM_BILLED = 10 * MEBIBYTE  # BigQuery pricing: per table that a query references
 _EXACT_ROWS = 50_000
+_KEPT_WIDTH_ROWS = 2_000  # from here on, widths that were measured hold until the rows double
 _WIDTHS = {
     "INT64": 8, "FLOAT64": 8, "NUMERIC": 16, "BIGNUMERIC": 32, "BOOL": 1, "DATE": 8,
     "DATETIME": 8, "TIME": 8, "TIMESTAMP": 8, "INTERVAL": 16,
@@ -126,7 +127,7 @@ class Sizes:
         version, counted, size = known
         if version == self._storage.version(table.physical):
             return size
-        if counted > _EXACT_ROWS and counted / 2 < rows < counted * 2:
+        if counted > _KEPT_WIDTH_ROWS and counted / 2 < rows < counted * 2:
             return round(size * rows / counted)
         return None
 
@@ -160,7 +161,7 @@ class Sizes:
             if key in self._pruned:
                 self._pruned.move_to_end(key)
                 return self._pruned[key]
-        identity = partition_id(scan.table, scan.alias)
+        identity = partition_key(scan.table, scan.alias)
         text = (
             f"SELECT sum(n) FROM (SELECT count(*) AS n, bool_or({condition}) AS hit"
             f" FROM {scan.table.physical} AS {scan.alias} GROUP BY {identity}) WHERE hit"

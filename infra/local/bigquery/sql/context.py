@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ class Environment:
         functions: the script's SQL functions (udfs.SqlFunction) by folded name.
         declared_only: refuse parameters without a value; a dry run reports them instead.
         session_user: what SESSION_USER() answers.
+        jobs: rows of INFORMATION_SCHEMA.JOBS of a project.
     """
 
     catalog: Catalog
@@ -39,6 +40,7 @@ class Environment:
     functions: dict[str, Any] = field(default_factory=dict)
     declared_only: bool = True
     session_user: str = "local@convergence-local.iam.gserviceaccount.com"
+    jobs: Callable[[str], Iterable[tuple[Any, ...]]] = lambda _: ()
 
 
 @dataclass

@@ -7,7 +7,7 @@ import duckdb
 from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
-from infra.local.bigquery.catalog import Dataset, Table, now_ms
+from infra.local.bigquery.catalog import Dataset, Table, TableRef, now_ms
 from infra.local.bigquery.errors import ApiError
 from infra.local.bigquery.schemas import canonical_schema
 from infra.local.bigquery.sql import (
@@ -86,6 +86,7 @@ def run(session: Session, statement: Simple) -> QueryResult:
     runner = runners.get((type(tree), kind))
     if runner is None:
         raise invalid(f"Unsupported statement: {statement_type(tree).replace('_', ' ')}", tree)
+    _count_update(session, statement)
     try:
         result = runner(session, tree, statement)
     except duckdb.Error as error:
@@ -93,6 +94,16 @@ def run(session: Session, statement: Simple) -> QueryResult:
     result.statement_type = statement_type(tree)
     result.sql = statement.sql
     return result
+
+
+def _count_update(session: Session, statement: Simple) -> None:
+    if not session.enforcement.active or _is_temporary(statement.tree):
+        return
+    target = plan(session, statement).ddl_target
+    if isinstance(target, TableRef):
+        table = session.catalog.find_table(target)
+        partitioning = table.time_partitioning if table is not None else None
+        session.enforcement.tables.table_changes(target, partitioning)
 
 
 def _is_temporary(tree: exp.Expr) -> bool:

@@ -8,6 +8,7 @@ import duckdb
 from sqlglot import exp
 
 from infra.local.bigquery.catalog import Table
+from infra.local.bigquery.dml_queues import Partitions, Turn
 from infra.local.bigquery.errors import ApiError
 from infra.local.bigquery.sql import (
     execution,
@@ -25,6 +26,7 @@ from infra.local.bigquery.sql.partitions import (
     PARTITION_COLUMN,
     decorator_condition,
     ingestion_partition,
+    partition_id,
 )
 from infra.local.bigquery.sql.plan import QueryPlan, QueryResult
 from infra.local.bigquery.sql.scope import Scope
@@ -36,6 +38,7 @@ from infra.local.bigquery.sql.typesystem import (
     Field,
     quoted,
 )
+from infra.local.bigquery.storage import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,13 +51,15 @@ def plan(session: Session, statement: Simple) -> QueryPlan:
 
 def run(session: Session, statement: Simple) -> QueryResult:
     """Run a DML statement in the open transaction or in one of its own."""
-    while True:
-        change = translate(session, statement.tree)
-        facts = _plan(session, change)
-        result = _attempt(session, change, facts)
-        if result is not None:
-            result.sql = statement.sql
-            return result
+    change = translate(session, statement.tree)
+    with session.dml_turn(change.kind, change.target) as turn:
+        while True:
+            facts = _plan(session, change)
+            result = _attempt(session, change, facts, turn)
+            if result is not None:
+                result.sql = statement.sql
+                return result
+            change = translate(session, statement.tree)
 
 
 def _plan(session: Session, change: updates.Change) -> QueryPlan:
@@ -69,16 +74,28 @@ def _plan(session: Session, change: updates.Change) -> QueryPlan:
     return facts
 
 
-def _attempt(session: Session, change: updates.Change, facts: QueryPlan) -> QueryResult | None:
+class _OvertakenError(Exception):
+    """Another statement has changed the same partitions since this one began."""
+
+
+def _attempt(
+    session: Session, change: updates.Change, facts: QueryPlan, turn: Turn | None
+) -> QueryResult | None:
+    """One run; None when it must be repeated, since its table is not what it was translated for."""
     context = change.tr.context
+    if turn is not None:
+        turn.begin()
     running.ensure_tables(session, context.scans)
     running.ensure_table(session, change.target)
     values = session.values(context.slots)
-    with session.writing([change.target]) as tx:
-        if not running.still_valid(session, context.tables):
-            return None
-        with execution.interruptible(tx.cursor, session.cancelled):
-            stats = _execute(tx.cursor, change, values)
+    try:
+        with session.writing([change.target]) as tx:
+            if not running.still_valid(session, context.tables):
+                return None
+            with execution.interruptible(tx.cursor, session.cancelled):
+                stats = _execute(session, tx, change, values, turn)
+    except _OvertakenError:
+        return None
     result = running.as_result(facts, dml_stats=stats)
     result.schema = []
     result.num_dml_affected_rows = sum(stats.values())
@@ -87,8 +104,15 @@ def _attempt(session: Session, change: updates.Change, facts: QueryPlan) -> Quer
 
 
 def _execute(
-    cursor: duckdb.DuckDBPyConnection, change: updates.Change, values: dict[str, Any]
+    session: Session,
+    tx: Transaction,
+    change: updates.Change,
+    values: dict[str, Any],
+    turn: Turn | None,
 ) -> dict[str, int]:
+    cursor, buffers = tx.cursor, session.enforcement.buffers
+    partitions = None if turn is None else _partitions(cursor, change, values)
+    buffered = None if change.kind == "INSERT" else buffers.fingerprint(cursor, change.target)
     stats = {"insertedRowCount": 0, "updatedRowCount": 0, "deletedRowCount": 0}
     for sql, counts in zip(change.steps, change.counts, strict=True):
         rows = cursor.execute(sql, used_values(sql, values) or None).fetchall()
@@ -97,7 +121,30 @@ def _execute(
                 stats[merges.COUNTERS[action]] += 1
         elif counts:
             stats[counts] += int(rows[0][0])
+    buffers.refuse_changes(cursor, change.target, buffered, change.kind)
+    # A MERGE that only inserted conflicts with nothing.
+    if turn is not None and stats["updatedRowCount"] + stats["deletedRowCount"]:
+        if turn.conflicts(partitions):
+            raise _OvertakenError
+        tx.on_commit(lambda: turn.committed(partitions))
     return stats
+
+
+def _partitions(
+    cursor: duckdb.DuckDBPyConnection, change: updates.Change, values: dict[str, Any]
+) -> Partitions:
+    """The partitions that a statement may change, as far as its WHERE clause tells."""
+    table = change.target
+    scan = next((s for s in change.tr.context.scans if s.table is table and s.pruning), None)
+    if table.time_partitioning is None or scan is None:
+        return None
+    condition = " AND ".join(scan.pruning)
+    text = (
+        f"SELECT DISTINCT {partition_id(table, scan.alias)}"
+        f" FROM {table.physical} AS {scan.alias} WHERE {condition}"
+    )
+    rows = cursor.execute(text, used_values(text, values) or None).fetchall()
+    return frozenset(identity for (identity,) in rows)
 
 
 # --- translation

@@ -4,11 +4,14 @@ import contextlib
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import duckdb
 
 from infra.local.bigquery.catalog import Catalog
+from infra.local.bigquery.dml_queues import Caller
+from infra.local.bigquery.enforcement import Enforcement
 from infra.local.bigquery.errors import ApiError
 from infra.local.bigquery.sql import macros, session, statements
 from infra.local.bigquery.sql.bytes_estimate import Sizes
@@ -28,9 +31,17 @@ __all__ = ["QueryEngine", "QueryPlan", "QueryRequest", "QueryResult"]
 class QueryEngine:
     """Plans and runs query jobs; safe to use from any thread."""
 
-    def __init__(self, storage: Storage, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        catalog: Catalog,
+        enforcement: Enforcement | None = None,
+        jobs: Callable[[str], Iterable[tuple[Any, ...]]] = lambda _: (),
+    ) -> None:
         self._storage = storage
+        self._jobs = jobs
         self._catalog = catalog
+        self._enforcement = enforcement or Enforcement()
         self._cache = Cache(catalog)
         self._sizes = Sizes(catalog)
         # long chains of operators are deep trees; Python's own frames need no C stack
@@ -51,8 +62,13 @@ class QueryEngine:
                 return planner.plan_script(state, script)
             return statements.plan(state, script.only)
 
-    def run(self, request: QueryRequest, cancelled: threading.Event) -> QueryResult:
-        """Execute the job.
+    def run(
+        self,
+        request: QueryRequest,
+        cancelled: threading.Event,
+        pending: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> QueryResult:
+        """Execute the job; it spends what it waits for its tables inside `pending()`.
 
         Raises:
             ApiError: what the job ends with; of a script, its attribute `children` holds the
@@ -60,6 +76,7 @@ class QueryEngine:
         """
         with _refusals():
             state = self._session(request, cancelled, dry=False)
+            state.caller = Caller(request.job_id, cancelled, pending)
             compiled = statements.compile_text(state, request.sql)
             if compiled is not None:
                 return statements.run_text(state, compiled, request.sql)
@@ -81,6 +98,9 @@ class QueryEngine:
             parameters=parameters,
             cancelled=cancelled,
             dry=dry,
+            enforcement=self._enforcement,
+            caller=Caller(request.job_id, cancelled),
+            jobs=self._jobs,
         )
 
 

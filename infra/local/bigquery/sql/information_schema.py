@@ -22,8 +22,10 @@ from infra.local.bigquery.sql.typesystem import (
     TIMESTAMP,
     Field,
     SqlType,
+    array_of,
     duckdb_type,
     field_type,
+    struct_of,
     text_literal,
 )
 
@@ -55,6 +57,8 @@ def translate(tr: "Translator", view: InformationView, node: Any) -> Query:
         catalog.dataset(view.project, view.dataset)
     if view.view == "PARTITIONS":
         return _partitions(tr, catalog, view)
+    if view.view in _JOB_VIEWS:
+        return _json_query(columns, tr.context.environment.jobs(view.project))
     return literal_query(columns, rows(catalog, view))
 
 
@@ -70,6 +74,30 @@ def literal_query(columns: Columns, rows: Rows) -> Query:
         empty = ", ".join(["NULL"] * len(columns))
         return Query(f"SELECT {listed} FROM (VALUES ({empty})) AS v({names}) WHERE false", outputs)
     return Query(f"SELECT {listed} FROM (VALUES {', '.join(texts)}) AS v({names})", outputs)
+
+
+def _json_query(columns: Columns, rows: Rows) -> Query:
+    """The same for many rows with nested values: one literal, which costs DuckDB no planning."""
+    outputs = [Output(name, kind) for name, kind in columns]
+    structure = json.dumps(
+        [{f"c{i}": _json_structure(kind) for i, (_, kind) in enumerate(columns)}]
+    )
+    text = json.dumps(
+        [{f"c{i}": value for i, value in enumerate(row)} for row in rows], default=str
+    )
+    listed = ", ".join(
+        f"CAST(v.r.c{i} AS {duckdb_type(kind)}) AS c{i}" for i, (_, kind) in enumerate(columns)
+    )
+    parsed = f"from_json({text_literal(text)}, {text_literal(structure)})"
+    return Query(f"SELECT {listed} FROM (SELECT unnest({parsed}) AS r) AS v", outputs)
+
+
+def _json_structure(kind: SqlType) -> Any:
+    if kind.is_array:
+        return [_json_structure(kind.item)]
+    if kind.is_struct:
+        return {name: _json_structure(inner) for name, inner in kind.fields}
+    return "VARCHAR" if kind == TIMESTAMP else duckdb_type(kind)
 
 
 def _literal(value: Any) -> str:
@@ -216,6 +244,22 @@ def _partitions(tr: "Translator", catalog: Catalog, view: InformationView) -> Qu
 
 
 _NAME: Columns = [("table_catalog", STRING), ("table_schema", STRING), ("table_name", STRING)]
+_TABLE = struct_of([("project_id", STRING), ("dataset_id", STRING), ("table_id", STRING)])
+JOB_COLUMNS: Columns = [
+    ("creation_time", TIMESTAMP), ("project_id", STRING), ("user_email", STRING),
+    ("job_id", STRING), ("job_type", STRING), ("statement_type", STRING), ("priority", STRING),
+    ("start_time", TIMESTAMP), ("end_time", TIMESTAMP), ("query", STRING), ("state", STRING),
+    ("total_bytes_processed", INT64), ("total_slot_ms", INT64),
+    ("error_result",
+     struct_of([("reason", STRING), ("location", STRING), ("debug_info", STRING),
+                ("message", STRING)])),
+    ("cache_hit", BOOL), ("destination_table", _TABLE), ("referenced_tables", array_of(_TABLE)),
+    ("labels", array_of(struct_of([("key", STRING), ("value", STRING)]))),
+    ("total_bytes_billed", INT64), ("parent_job_id", STRING),
+]  # fmt: skip
+"""Columns of INFORMATION_SCHEMA.JOBS in Google's order, those that the local jobs know."""
+_JOB_VIEWS = ("JOBS", "JOBS_BY_PROJECT", "JOBS_BY_USER")
+
 _VIEWS: dict[str, tuple[Columns, Callable[[Catalog, InformationView], Rows]]] = {
     "TABLES": (
         [*_NAME, ("table_type", STRING), ("is_insertable_into", STRING), ("is_typed", STRING),
@@ -250,14 +294,5 @@ _VIEWS: dict[str, tuple[Columns, Callable[[Catalog, InformationView], Rows]]] = 
         _option_rows,
     ),
     "PARTITIONS": (_PARTITION_COLUMNS, _no_rows),
-    **dict.fromkeys(
-        ("JOBS", "JOBS_BY_PROJECT", "JOBS_BY_USER"),
-        (
-            [("creation_time", TIMESTAMP), ("project_id", STRING), ("user_email", STRING),
-             ("job_id", STRING), ("job_type", STRING), ("statement_type", STRING),
-             ("state", STRING), ("query", STRING), ("total_bytes_processed", INT64),
-             ("total_bytes_billed", INT64), ("cache_hit", BOOL), ("end_time", TIMESTAMP)],
-            _no_rows,
-        ),
-    ),
+    **dict.fromkeys(_JOB_VIEWS, (JOB_COLUMNS, _no_rows)),
 }  # fmt: skip

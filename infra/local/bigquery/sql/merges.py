@@ -10,6 +10,7 @@ from sqlglot import exp
 from infra.local.bigquery.sql import tables, updates
 from infra.local.bigquery.sql.failures import invalid
 from infra.local.bigquery.sql.partitions import PARTITION_COLUMN, ingestion_partition
+from infra.local.bigquery.sql.pruning import Pruning
 from infra.local.bigquery.sql.scope import Scope
 from infra.local.bigquery.sql.typed import Typed
 from infra.local.bigquery.sql.typesystem import Field, quoted
@@ -37,7 +38,7 @@ def translate(tr: "Translator", node: exp.Merge) -> updates.Change:
         for column in relation.columns:
             tr.context.use(column.uses)
     both = Scope(relations=[*target_scope.relations, *source_scope.relations])
-    on = tr.boolean(node.args["on"], both, "MERGE ON clause").sql
+    on = _condition(tr, node, table, both)
     change = updates.Change("MERGE", table, tr)
     merge = _Merge(tr, table, name, target_scope, source_scope, both)
     clauses = [merge.clause(when) for when in node.args["whens"].expressions]
@@ -49,6 +50,17 @@ def translate(tr: "Translator", node: exp.Merge) -> updates.Change:
         "merged",
     )
     return change
+
+
+def _condition(tr: "Translator", node: exp.Merge, table: "Table", both: Scope) -> str:
+    """The ON clause; it prunes partitions of the target, and leaves out no row of the source."""
+    before = {scan.number: list(scan.pruning) for scan in tr.context.scans}
+    text = Pruning(tr, both).condition(node.args["on"])
+    reads_all = any(when.args.get("source") for when in node.args["whens"].expressions)
+    for scan in tr.context.scans:
+        if scan.table is not table or reads_all:
+            scan.pruning[:] = before.get(scan.number, [])
+    return text
 
 
 @dataclass(slots=True)

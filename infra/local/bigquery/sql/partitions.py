@@ -9,6 +9,7 @@ from infra.local.bigquery.sql.typesystem import field_type, quoted
 
 PARTITION_COLUMN = "_PARTITIONTIME"
 _FORMATS = {4: ("YEAR", "%Y"), 6: ("MONTH", "%Y%m"), 8: ("DAY", "%Y%m%d"), 10: ("HOUR", "%Y%m%d%H")}
+_MICROSECONDS = {"HOUR": 3_600_000_000, "DAY": 86_400_000_000}
 _ID_FORMAT = {"YEAR": "%Y", "MONTH": "%Y%m", "DAY": "%Y%m%d", "HOUR": "%Y%m%d%H"}
 
 
@@ -91,6 +92,17 @@ def partition_id(table: Table, alias: str) -> str:
         column = f"timezone('UTC', {column})"
     text = f"strftime({column}, '{_ID_FORMAT[granularity(table)]}')"
     return f"coalesce({text}, '__NULL__')"
+
+
+def partition_key(table: Table, alias: str) -> str:
+    """DuckDB text that tells partitions apart; much quicker than their IDs."""
+    column = f"{alias}.{partition_column(table)}"
+    unit, is_timestamp = granularity(table), partition_kind(table) == "TIMESTAMP"
+    if is_timestamp and unit in _MICROSECONDS:
+        return f"epoch_us({column}) // {_MICROSECONDS[unit]}"
+    if is_timestamp:
+        column = f"timezone('UTC', {column})"
+    return f"date_trunc('{unit}', {column})"
 
 
 def ingestion_partition(table: Table) -> str:

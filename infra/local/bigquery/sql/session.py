@@ -3,7 +3,7 @@
 import contextlib
 import datetime as dt
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import duckdb
 
 from infra.local.bigquery.catalog import Catalog, Table
+from infra.local.bigquery.dml_queues import Caller, Turn
+from infra.local.bigquery.enforcement import Enforcement
 from infra.local.bigquery.errors import ApiError
 from infra.local.bigquery.sql.bytes_estimate import Sizes
 from infra.local.bigquery.sql.compiled import Cache
@@ -38,6 +40,7 @@ class Session:
         script: whether the job has several statements.
         literals: type and value of the literals taken out of the text (literals.py).
         created: DuckDB tables that the open transaction made.
+        jobs: rows of INFORMATION_SCHEMA.JOBS of a project.
     """
 
     storage: Storage
@@ -48,6 +51,8 @@ class Session:
     parameters: Parameters
     cancelled: threading.Event
     dry: bool
+    enforcement: Enforcement
+    caller: Caller
     variables: dict[str, tuple[SqlType, Any]] = field(default_factory=dict)
     temporary: dict[str, Table] = field(default_factory=dict)
     transaction: Transaction | None = None
@@ -58,6 +63,7 @@ class Session:
     literals: dict[str, tuple[SqlType, Any]] = field(default_factory=dict)
     created: set[str] = field(default_factory=set)
     default_dataset: tuple[str, str] | None = None
+    jobs: Callable[[str], Iterable[tuple[Any, ...]]] = lambda _: ()
     _open: contextlib.ExitStack | None = None
 
     def __post_init__(self) -> None:
@@ -79,6 +85,7 @@ class Session:
             temporary=self.temporary,
             functions=self.functions,
             declared_only=not self.dry,
+            jobs=self.jobs,
         )
 
     def key(self, sql: str) -> Any:
@@ -105,6 +112,25 @@ class Session:
         if source == "named":
             return (known.named.get(key) or self.literals.get(key) or (None, None))[1]
         return known.positional[key][1] if key < len(known.positional) else None
+
+    @contextlib.contextmanager
+    def dml_turn(self, kind: str, table: Table) -> Iterator[Turn | None]:
+        """The right of a DML statement to change a table; None for one that conflicts with nothing.
+
+        Raises:
+            ApiError: too many statements are outstanding.
+        """
+        held = self.enforcement.active and self.transaction is None
+        if not held or table in self.temporary.values():
+            yield None
+            return
+        self.enforcement.tables.statement_runs(table.ref)
+        if kind == "INSERT":
+            with self.enforcement.dml.inserting(table.ref, self.caller):
+                yield None
+            return
+        with self.enforcement.dml.mutating(table.ref, self.caller) as turn:
+            yield turn
 
     # --- cursors and transactions
 

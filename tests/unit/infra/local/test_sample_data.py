@@ -173,3 +173,17 @@ def test_the_export_ends_with_its_last_day() -> None:
 
 def _account(row: dict[str, Any]) -> Any:
     return next(a for a in ACCOUNTS if a.billing_account_id == row["billing_account_id"])
+
+
+def test_detailed_export_has_the_same_rows_and_says_what_was_used() -> None:
+    shape = Shape(rows=1_000, days=7)
+    standard = dict(rows(shape))
+    names = set()
+    for day, part in rows(shape, detailed=True):
+        assert part.select(ARROW_SCHEMA.names).equals(standard[day])
+        for row in part.to_pylist():
+            resource = row["resource"]
+            names.add(resource["global_name"].split("/")[2] if resource else None)
+            if row["system_labels"] and row["service"]["description"] == "Compute Engine":
+                assert "/instance/" in resource["global_name"]
+    assert names == {None, "compute.googleapis.com", "storage.googleapis.com"}

@@ -1,7 +1,9 @@
-"""Identity tokens of pushes: Google's claims, signed with a key of this process."""
+"""Google's identity tokens, signed with a key of this process: of pushes and of scheduled jobs."""
 
 import hashlib
 import time
+import uuid
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -9,18 +11,21 @@ from google.auth import crypt, jwt
 
 TOKEN_SECONDS = 3600
 REUSE_SECONDS = 1800
-"""A push may carry a token that is up to an hour old; ours are at most this old."""
+"""A caller may send a token that is up to an hour old; ours are at most this old."""
+_CERTIFICATE_DAYS = 365
 
 
 class TokenIssuer:
-    """Makes the `Authorization: Bearer` token of authenticated push subscriptions."""
+    """Makes `Authorization: Bearer` tokens with the claims of Google's service accounts."""
 
     def __init__(self) -> None:
+        self.key_id = uuid.uuid4().hex
+        """Another one after every start, so that nobody verifies with a certificate of before."""
         self._tokens: dict[tuple[str, str], tuple[float, str]] = {}
 
     @property
     def public_key(self) -> str:
-        """PEM of the key that verifies the tokens; another one after every start."""
+        """PEM of the key that verifies the tokens."""
         from cryptography.hazmat.primitives import serialization
 
         return (
@@ -31,10 +36,29 @@ class TokenIssuer:
             .decode()
         )
 
-    def token(self, push_config: Any) -> str:
-        """The token for a push configuration that has an `oidc_token`."""
-        email = push_config.oidc_token.service_account_email
-        audience = push_config.oidc_token.audience or push_config.push_endpoint
+    @cached_property
+    def certificates(self) -> dict[str, str]:
+        """Key ID → X.509 PEM, as https://www.googleapis.com/oauth2/v1/certs answers."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.x509.oid import NameOID
+
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "local token issuer")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(self._key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=_CERTIFICATE_DAYS))
+            .sign(self._key, hashes.SHA256())
+        )
+        return {self.key_id: certificate.public_bytes(serialization.Encoding.PEM).decode()}
+
+    def token(self, email: str, audience: str) -> str:
+        """A token of the service account `email` for `audience`, at most half an hour old."""
         issued, token = self._tokens.get((email, audience), (0.0, ""))
         if time.time() - issued > REUSE_SECONDS:
             issued = time.time()
@@ -73,7 +97,7 @@ class TokenIssuer:
             serialization.NoEncryption(),
         )
         return crypt.RSASigner.from_string(  # type: ignore[no-untyped-call]
-            pem.decode(), key_id="local-pubsub"
+            pem.decode(), key_id=self.key_id
         )
 
 

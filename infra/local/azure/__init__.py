@@ -1,0 +1,1 @@
+"""Azure on this machine: the Query API of Cost Management, and Blob Storage."""

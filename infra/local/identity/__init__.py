@@ -1,0 +1,1 @@
+"""The token endpoints of Google and of Microsoft Entra ID."""

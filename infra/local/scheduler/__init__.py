@@ -1,0 +1,1 @@
+"""The local Cloud Scheduler: runs the topology's cron jobs for real."""
