@@ -11,8 +11,9 @@ configure_logging()
 
 def _handle(delivery: Delivery) -> None:
     from shared.engine.dead_letters import receive_dead_letter
+    from shared.schedules import dispatch, requests
 
-    receive_dead_letter(delivery)
+    receive_dead_letter(delivery, {requests.TOPIC: dispatch.bury})
 
 
 @functions_framework.http

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
+from shared.engine import idempotency
 from shared.errors import ConflictError, NotFoundError
 from shared.schedules import revisions, runs
 from shared.schedules.definitions import Definition, Schedule, ScheduleFields
@@ -41,6 +42,18 @@ class TooManySchedulesError(ConflictError):
         )
 
 
+class DeletedSinceError(ConflictError):
+    """The key's schedule was created, and then deleted."""
+
+    code = "deleted-since"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The schedule that Idempotency-Key {key!r} created was deleted since. To create it"
+            " anew, send a new key."
+        )
+
+
 @dataclass(frozen=True)
 class Page:
     """Some schedules, and where the next ones begin."""
@@ -49,18 +62,38 @@ class Page:
     next_cursor: str | None
 
 
-def create(tenant: TenantProfile, definition: Definition, *, created_by: str) -> Schedule:
+def create(
+    tenant: TenantProfile,
+    definition: Definition,
+    *,
+    created_by: str,
+    idempotency_key: str | None = None,
+) -> Schedule:
     """Record a new schedule; it is due from its first occurrence after this moment.
+
+    With a key, the same request again is answered with the schedule that it created, as that is
+    now; without one each request creates a schedule of its own.
 
     Raises:
         InvalidInputError: the template does not exist, or refuses a parameter; names each.
+        KeyReusedError: the key belongs to another request.
+        DeletedSinceError: it is the key of a schedule that was deleted.
         TooManySchedulesError: the tenant has its share.
-        Retryable: not now. The schedule may have been recorded: look before asking again.
+        Retryable: not now. The schedule may have been recorded: ask again with the same key, or
+            look before asking again.
     """
     runs.check(tenant, definition)
+    config_id = str(uuid.uuid4())
+    if idempotency_key is not None:
+        config_id = _id_of(tenant.tenant_id, idempotency_key)
+        idempotency.bind(idempotency_key, config_id, [definition.model_dump(mode="json")])
+        known = revisions.find(tenant.tenant_id, config_id)
+        if known is not None:
+            return known
+        if revisions.is_deleted(tenant.tenant_id, config_id):
+            raise DeletedSinceError(idempotency_key)
     if definition.is_active:
         _check_room(tenant.tenant_id)
-    config_id = str(uuid.uuid4())
     stamp = rows.stamp()
     now = stamp["recorded_at"]
     schedule = Schedule(
@@ -76,6 +109,10 @@ def create(tenant: TenantProfile, definition: Definition, *, created_by: str) ->
     )
     revisions.append("CREATED", schedule, stamp)
     return schedule
+
+
+def _id_of(tenant_id: str, idempotency_key: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"schedule/{tenant_id}/{idempotency_key}"))
 
 
 def get(tenant_id: str, config_id: str) -> Schedule:

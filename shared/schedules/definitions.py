@@ -13,6 +13,33 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 
 
+def path_part(text: str) -> str:
+    """A part of a template's path, in lower case.
+
+    Raises:
+        ValueError: it is none.
+    """
+    lower = text.strip().lower()
+    if not _NAME.fullmatch(lower):
+        raise ValueError(
+            "must be one part of a template's path: letters, digits and _, such as the three"
+            " of gcp/cost/cost_billing"
+        )
+    return lower
+
+
+def without_own_names(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The variables that many runs share, if none of them is each run's own.
+
+    Raises:
+        ValueError: names the one that is.
+    """
+    for name in ("date", "trigger_by"):
+        if name in parameters:
+            raise ValueError(f"must not have {name!r}: each run gets its own; leave it out")
+    return parameters
+
+
 class ScheduleFields(Model):
     """The part of a schedule that its author writes."""
 
@@ -65,13 +92,7 @@ class Definition(ScheduleFields):
     @field_validator("provider", "domain", "pipeline_template")
     @classmethod
     def _name(cls, text: str) -> str:
-        lower = text.strip().lower()
-        if not _NAME.fullmatch(lower):
-            raise ValueError(
-                "must be one part of a template's path: letters, digits and _, such as the three"
-                " of gcp/cost/cost_billing"
-            )
-        return lower
+        return path_part(text)
 
     @field_validator("schedule_cron")
     @classmethod
@@ -91,10 +112,7 @@ class Definition(ScheduleFields):
     @field_validator("parameters")
     @classmethod
     def _no_date(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        for name in ("date", "trigger_by"):
-            if name in parameters:
-                raise ValueError(f"must not have {name!r}: each run gets its own; leave it out")
-        return parameters
+        return without_own_names(parameters)
 
 
 class ShortDefinition(Definition):

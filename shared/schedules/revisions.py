@@ -26,6 +26,23 @@ def find(tenant_id: str, config_id: str) -> Schedule | None:
     return found[0] if found else None
 
 
+def is_deleted(tenant_id: str, config_id: str) -> bool:
+    """Whether the tenant had a schedule of this ID and deleted it.
+
+    Raises:
+        WarehouseBusyError: not now.
+    """
+    found = rows.read(
+        query(
+            f"SELECT 1 FROM `{CONFIGS_LOG}` WHERE tenant_id = @tenant_id"  # noqa: S608 - own names
+            " AND config_id = @config_id AND change = 'DELETED' LIMIT 1",
+            tenant_id=tenant_id,
+            config_id=config_id,
+        )
+    )
+    return bool(found)
+
+
 def newest(
     tenant_id: str, *, is_active: bool | None, cursor: str | None, count: int
 ) -> list[Schedule]:

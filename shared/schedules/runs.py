@@ -1,16 +1,19 @@
 """What a schedule starts: its template is checked when it is saved, and run when it is asked to."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.errors import FieldProblem, InvalidInputError, NotFoundError
 from shared.schedules import cron
-from shared.schedules.definitions import Schedule, ScheduleFields
+from shared.schedules.definitions import Schedule
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shared.engine.prepare import TemplatePath
     from shared.processors.contract import RunIdentity
     from shared.tenancy.tenants import TenantProfile
+
 
 _TEMPLATE_FIELDS = {
     "Provider": "/provider",
@@ -19,8 +22,30 @@ _TEMPLATE_FIELDS = {
 }
 
 
-def check(tenant: "TenantProfile", schedule: ScheduleFields) -> None:
+class RunsTemplate(Protocol):
+    """A template and the variables that its runs replace: a schedule's, or a backfill's."""
+
+    @property
+    def provider(self) -> str:
+        """First part of the template's path."""
+
+    @property
+    def domain(self) -> str:
+        """Second part of it."""
+
+    @property
+    def pipeline_template(self) -> str:
+        """The template's name."""
+
+    @property
+    def parameters(self) -> "Mapping[str, Any]":
+        """What its variables are to be."""
+
+
+def check(tenant: "TenantProfile", wanted: RunsTemplate) -> "RunIdentity":
     """Resolve the template for the tenant now, so that no run finds at night what is wrong with it.
+
+    Returns what a run of yesterday would be.
 
     Raises:
         InvalidInputError: it does not exist, or refuses a parameter; names each.
@@ -29,10 +54,10 @@ def check(tenant: "TenantProfile", schedule: ScheduleFields) -> None:
     from shared.engine.prepare import RunRequest, prepare
 
     request = RunRequest(
-        template_path(schedule), variables=schedule.parameters, trigger_type="scheduled"
+        template_path(wanted), variables=wanted.parameters, trigger_type="scheduled"
     )
     try:
-        prepare(request, tenant)
+        return prepare(request, tenant)[1]
     except NotFoundError as error:
         raise InvalidInputError(
             [FieldProblem(_TEMPLATE_FIELDS[error.kind], str(error), error.name)]
@@ -83,11 +108,11 @@ def run_now(
     return run
 
 
-def template_path(schedule: ScheduleFields) -> "TemplatePath":
-    """The template that the schedule runs."""
+def template_path(wanted: RunsTemplate) -> "TemplatePath":
+    """Where that template is."""
     from shared.engine.prepare import TemplatePath
 
-    return TemplatePath(schedule.provider, schedule.domain, schedule.pipeline_template)
+    return TemplatePath(wanted.provider, wanted.domain, wanted.pipeline_template)
 
 
 def _in_parameters(found: FieldProblem) -> FieldProblem:

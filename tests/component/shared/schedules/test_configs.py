@@ -12,7 +12,7 @@ from pytest_mock import MockerFixture
 from shared.engine.idempotency import KeyReusedError
 from shared.errors import InvalidInputError, NotFoundError
 from shared.schedules import configs, cron, revisions, runs
-from shared.schedules.configs import TooManySchedulesError
+from shared.schedules.configs import DeletedSinceError, TooManySchedulesError
 from shared.schedules.definitions import Definition, Schedule
 from shared.tenancy.quota import QuotaExceededError
 from shared.tenancy.tenants import TenantProfile, TenantStatus
@@ -104,6 +104,29 @@ def test_a_schedule_reads_as_it_was_created(someone: TenantProfile) -> None:
     jitter = timedelta(seconds=cron.jitter_seconds(created.config_id, 600))
     occurrence = cron.next_after("0 2 * * *", "America/New_York", now - jitter)
     assert created.next_run_time == occurrence + jitter
+
+
+def test_a_key_creates_one_schedule_however_often_it_is_sent(someone: TenantProfile) -> None:
+    def create(**changes: Any) -> Schedule:
+        return configs.create(
+            someone, a_definition(**changes), created_by="alice", idempotency_key="nightly"
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: create(), range(4)))
+    (shown,) = configs.listed(someone.tenant_id).schedules
+    assert {one.config_id for one in made} == {shown.config_id}
+
+    configs.pause(someone.tenant_id, shown.config_id, changed_by="alice")
+    assert not create().is_active  # the schedule as it is now
+    with pytest.raises(KeyReusedError):
+        create(schedule_cron="0 3 * * *")
+    another = configs.create(someone, a_definition(), created_by="alice", idempotency_key="another")
+    assert another.config_id != shown.config_id
+
+    configs.delete(someone.tenant_id, shown.config_id, deleted_by="alice")
+    with pytest.raises(DeletedSinceError):
+        create()
 
 
 def test_a_schedule_of_nobody_and_of_somebody_else_does_not_exist(

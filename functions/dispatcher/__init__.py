@@ -1,0 +1,1 @@
+"""Run requests: one run admitted, resolved and started per message."""

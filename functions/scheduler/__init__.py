@@ -1,0 +1,1 @@
+"""What Cloud Scheduler calls, and operators by hand; backfills."""
