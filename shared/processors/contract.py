@@ -18,8 +18,10 @@ from shared.models import Model
 from shared.warehouse.queries import Query, QueryParameter
 
 __all__ = [
+    "REBINDS",
     "AttemptFailedError",
     "Foresight",
+    "Html",
     "Processor",
     "Query",
     "QueryParameter",
@@ -27,6 +29,15 @@ __all__ = [
     "StepContext",
     "StepResult",
 ]
+
+
+REBINDS = "x-rebinds"
+"""In `json_schema_extra` of a config field: the built-in variable that its step's queries are run
+with other values of, such as `date`. What else is made of that variable keeps its value."""
+
+
+class Html:
+    """Marks a text field as HTML, `Annotated[str, Html]`: what placeholders put in is escaped."""
 
 
 class RunIdentity(Model):
@@ -51,6 +62,9 @@ class RunIdentity(Model):
     parent_run_id: str | None = Field(default=None, description="The run that this one retries.")
     config_id: str | None = Field(default=None, description="The schedule that it comes from.")
     started_at: dt.datetime = Field(description="When the run was accepted, UTC.")
+    began_at: dt.datetime | None = Field(
+        default=None, description="When its first step began, UTC; known from then on."
+    )
     slot: int | None = Field(
         default=None, description="Slot of the usage ledger; None for runs that need no admission."
     )
@@ -71,11 +85,29 @@ class StepContext:
     """When the work must have ended, UTC; below the function's own timeout."""
     sources: tuple[str, ...] = ()
     """Tables outside the tenant's own datasets that the template may read."""
+    is_repeated: bool = False
+    """Whether an earlier delivery has begun this step's work, and may have left something."""
+    max_bytes_billed: int | None = None
+    """Most bytes that one query may scan, by the template and the tenant's plan; None: any."""
 
     @property
     def work_id(self) -> str:
         """Prefix of every job ID and claim of this attempt's work."""
         return f"{self.run.pipeline_logging_id}--{self.step_id}"
+
+    @property
+    def job_labels(self) -> dict[str, str]:
+        """Labels by which every job of a run is found: tenant, run, step, template.
+
+        Values are lower-case letters, digits, `_` and `-`, at most 63 (BigQuery, "Labels").
+        """
+        run = self.run
+        return {
+            "tenant_id": run.tenant_id[:63],
+            "pipeline_logging_id": run.pipeline_logging_id[:63],
+            "step_id": self.step_id[:63],
+            "template": "-".join(filter(None, (run.provider, run.domain, run.template_name)))[:63],
+        }
 
 
 @dataclass(frozen=True)

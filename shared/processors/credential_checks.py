@@ -51,12 +51,20 @@ def _gcp() -> Check:
     return check_gcp
 
 
-def _shape_of(provider: Provider) -> Callable[[], Check]:
-    return lambda: lambda fields: Finding("shape", shape_problems(provider, fields))
+def _aws() -> Check:
+    from shared.processors.aws.credential_check import check_aws
+
+    return check_aws
+
+
+def _azure() -> Check:
+    from shared.processors.azure.credential_check import check_azure
+
+    return check_azure
 
 
 _CHECKS: Mapping[Provider, Callable[[], Check]] = {
     "GCP": _gcp,
-    "AWS": _shape_of("AWS"),
-    "AZURE": _shape_of("AZURE"),
+    "AWS": _aws,
+    "AZURE": _azure,
 }

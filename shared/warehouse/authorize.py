@@ -8,7 +8,7 @@ from typing import Any
 from shared.clients import bigquery_client
 from shared.errors import AccessDeniedError
 from shared.settings import settings
-from shared.warehouse.failures import translated
+from shared.warehouse.failures import WarehouseError, translated
 from shared.warehouse.queries import Query
 
 _TIMEOUT_SECONDS = 60.0
@@ -18,6 +18,13 @@ BYTES_PER_TABLE = 10 * 1024 * 1024
 _METADATA = re.compile(r"(?i)INFORMATION_SCHEMA|__(TABLES|TABLES_SUMMARY|PARTITIONS_SUMMARY)__")
 _ESCAPE = re.compile(r"\\(?:[xX]([0-9a-fA-F]{2})|(?:u|U0000)([0-9a-fA-F]{4})|([0-7]{3}))")
 """Ways to spell a letter that quoted names share with texts (GoogleSQL, "Lexical structure")."""
+_GAP = r"(?:\s|/\*.*?\*/|--[^\n]*\n|#[^\n]*\n)*"
+_UNLISTED = re.compile(
+    r"(?is)\b(?:EXTERNAL_QUERY|EXTERNAL_OBJECT_TRANSFORM)\b"
+    rf"|\b(?:APPENDS|CHANGES|GAP_FILL|VECTOR_SEARCH)`?{_GAP}\("
+    rf"|\b(?:ML|AI|KEYS)`?{_GAP}\.{_GAP}`?\w+`?{_GAP}\("
+)
+"""Functions that reach data, models or the world without a dry run naming what they reach."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class DryRun:
     bytes_estimated: int
     statement_type: str
     schema: tuple[Mapping[str, Any], ...]
+    routines: tuple[str, ...] = ()
+    """Every referenced function that is kept in a dataset, `project.dataset.routine`."""
 
     @property
     def maximum_bytes_billed(self) -> int:
@@ -61,6 +70,19 @@ class StatementNotAllowedError(AccessDeniedError):
         super().__init__(
             f"A step's query must be one SELECT, this is a {statement_type}: "
             "write the result with `destination`."
+        )
+
+
+class FunctionNotAllowedError(AccessDeniedError):
+    """The statement calls a function that may reach what the tenant may not."""
+
+    code = "function-not-allowed"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"Access denied: a step's query may not call {name}, which reaches beyond the tables"
+            " that the tenant may read. Read tables only."
         )
 
 
@@ -106,6 +128,16 @@ def dry_run(query: Query, labels: Mapping[str, str] | None = None) -> DryRun:
         bytes_estimated=int(job.total_bytes_processed or 0),
         statement_type=str(job.statement_type or ""),
         schema=tuple(field.to_api_repr() for field in job.schema or ()),
+        routines=_routines(job),
+    )
+
+
+def _routines(job: Any) -> tuple[str, ...]:
+    """From the REST resource: Google's client has no property for it (JobStatistics2)."""
+    statistics = job._properties.get("statistics", {}).get("query", {})
+    return tuple(
+        f"{routine['projectId']}.{routine['datasetId']}.{routine['routineId']}"
+        for routine in statistics.get("referencedRoutines", ())
     )
 
 
@@ -113,8 +145,9 @@ def authorize(query: Query, plan: DryRun, tenant_id: str, sources: Sequence[str]
     """Refuse a statement that does more than read what `tenant_id` may read.
 
     The tenant may read tables of datasets that carry its own `tenant_id` label, and the template's
-    `sources` unless they lie in another tenant's dataset. Metadata views are refused by name: a
-    dry run does not list them among the referenced tables.
+    `sources` unless they lie in another tenant's dataset. Of functions that are kept in a dataset
+    it may call its own. Metadata views, and functions that read elsewhere, are refused by name: a
+    dry run does not list what they reach.
 
     Raises:
         StatementNotAllowedError: not a single SELECT.
@@ -126,9 +159,50 @@ def authorize(query: Query, plan: DryRun, tenant_id: str, sources: Sequence[str]
     metadata = _METADATA.search(_ESCAPE.sub(_unescaped, query.sql))
     if metadata:
         raise ForeignTableError(metadata[0], tenant_id)
+    unlisted = _UNLISTED.search(_ESCAPE.sub(_unescaped, query.sql))
+    if unlisted:
+        raise FunctionNotAllowedError(unlisted[0].rstrip("( \n"))
     for table in plan.tables:
         if not _may_read(table, tenant_id, sources):
             raise ForeignTableError(table, tenant_id)
+    for routine in plan.routines:
+        if not _may_read(routine, tenant_id, ()):
+            raise FunctionNotAllowedError(routine)
+
+
+def authorized(
+    query: Query,
+    tenant_id: str,
+    sources: Sequence[str],
+    *,
+    labels: Mapping[str, str] | None = None,
+    allowed: int | None = None,
+) -> tuple[DryRun, int]:
+    """What a query would touch, and the bytes it may be billed; nothing is read.
+
+    Raises:
+        AccessDeniedError: a table that the tenant may not read, or more bytes than `allowed`.
+        WarehouseError: the query is not valid, or a table does not exist.
+        WarehouseBusyError: not now.
+    """
+    try:
+        plan = dry_run(query, labels)
+    except WarehouseError:
+        refuse_foreign_names(query.sql, tenant_id, sources)
+        raise
+    authorize(query, plan, tenant_id, sources)
+    return plan, bytes_cap(plan, allowed)
+
+
+def check_readable(table: str, tenant_id: str, sources: Sequence[str]) -> None:
+    """Refuse `project.dataset.table` unless the tenant may read it; for what is no query.
+
+    Raises:
+        ForeignTableError: it is neither the tenant's nor one of `sources`.
+        WarehouseBusyError: the dataset's label could not be read now.
+    """
+    if not _may_read(table, tenant_id, sources):
+        raise ForeignTableError(table, tenant_id)
 
 
 def refuse_foreign_names(sql: str, tenant_id: str, sources: Sequence[str]) -> None:
@@ -148,9 +222,14 @@ def refuse_foreign_names(sql: str, tenant_id: str, sources: Sequence[str]) -> No
 
 
 def _may_read(table: str, tenant_id: str, sources: Sequence[str]) -> bool:
-    """Whether `project.dataset.table` is the tenant's own, or a source that is no tenant's."""
+    """Whether `project.dataset.table` is the tenant's own, or a source that is no tenant's.
+
+    Only datasets of this project can be a tenant's: a label in another one says nothing.
+    """
     dataset = table.rpartition(".")[0]
-    name = dataset.rpartition(".")[2]
+    project, _, name = dataset.rpartition(".")
+    if project != settings().GCP_PROJECT_ID:
+        return table in sources and dataset_owner(dataset) is None
     if name == tenant_id or name.startswith(f"{tenant_id}_"):
         return dataset_owner(dataset) == tenant_id
     return table in sources and dataset_owner(dataset) is None

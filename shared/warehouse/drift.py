@@ -6,7 +6,7 @@ descriptions. Everything else is drift, an error that names the columns; a perso
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from shared.errors import Permanent
 from shared.warehouse.schemas import Column, TableSchema, TimePartitioning
@@ -16,6 +16,29 @@ if TYPE_CHECKING:
 
 _LEGACY_NAMES = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 _DAY_MS = 24 * 60 * 60 * 1000
+
+
+DriftKind = Literal["column_added", "column_missing", "type_changed"]
+
+
+@dataclass(frozen=True)
+class DriftEvent:
+    """Something about a column of a source is not as the table that it fills has it.
+
+    `column_added`: new in the source, and from now on in the table. `column_missing`: no longer in
+    the source, NULL in the rows written from now on. `type_changed`: the step stopped, and nothing
+    was written.
+    """
+
+    kind: DriftKind
+    table: str
+    """`project.dataset.table` of the table that is written."""
+    column: str
+    """Dotted name; `labels.key` is a column inside of `labels`."""
+    before: str | None
+    """Type in the table, such as `STRING` or `ARRAY<INT64>`; None for a column it had not."""
+    after: str | None
+    """Type in the source; None for a column that it no longer has."""
 
 
 class DriftError(Permanent):
@@ -48,9 +71,17 @@ class Difference:
         return bool(self.new_columns or self.outdated or self.problems)
 
 
-def difference(table: "Table", schema: TableSchema) -> Difference:
-    """Compare a table as BigQuery describes it with its schema file."""
-    new, problems, described = _compare_columns(table.schema, schema.fields, prefix="")
+def difference(table: "Table", schema: TableSchema, *, extra_columns: bool = False) -> Difference:
+    """Compare a table as BigQuery describes it with its schema file.
+
+    Args:
+        table: as it is.
+        schema: the file.
+        extra_columns: whether the table may have columns beside those of the file.
+    """
+    new, problems, described = _compare_columns(
+        table.schema, schema.fields, prefix="", extra_columns=extra_columns
+    )
     outdated = []
     if not described or (table.description or "") != schema.description:
         outdated.append("descriptions")
@@ -69,7 +100,7 @@ def difference(table: "Table", schema: TableSchema) -> Difference:
 
 
 def _compare_columns(
-    have: Sequence["SchemaField"], want: Sequence[Column], *, prefix: str
+    have: Sequence["SchemaField"], want: Sequence[Column], *, prefix: str, extra_columns: bool
 ) -> tuple[list[str], list[str], bool]:
     """Columns to add, problems, and whether every description is as in the file."""
     existing = {field.name.lower(): field for field in have}
@@ -85,11 +116,14 @@ def _compare_columns(
             new.append(name)
         else:
             problems += _compare_column(field, column, name)
-            inner = _compare_columns(field.fields, column.fields, prefix=f"{name}.")
+            inner = _compare_columns(
+                field.fields, column.fields, prefix=f"{name}.", extra_columns=extra_columns
+            )
             new += inner[0]
             problems += inner[1]
             described &= inner[2] and (field.description or "") == column.description
-    problems += [f"column {prefix}{f.name} is not in the schema" for f in existing.values()]
+    if not extra_columns:
+        problems += [f"column {prefix}{f.name} is not in the schema" for f in existing.values()]
     return new, problems, described
 
 

@@ -6,12 +6,13 @@ client that names its job switches Google's own recovery off, therefore all of i
 (BigQuery documentation, "Reliability", and "Troubleshoot: duplicate").
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.clients import bigquery_client
 from shared.warehouse.failures import (
@@ -27,12 +28,18 @@ from shared.warehouse.queries import Query
 if TYPE_CHECKING:
     from google.cloud.bigquery import QueryJob, QueryJobConfig
 
+J = TypeVar("J")
+
 _CALL_TIMEOUT_SECONDS = 30.0
 _VISIBLE_WITHIN_SECONDS = 10.0
 """How long a job may answer notFound after its ID was refused as a duplicate."""
 _MAX_TRIES = 20
 _SHORTEST_WAIT_SECONDS = 1.0
 """For one look at the job when the deadline is past; a timeout of zero is an error of requests."""
+_LONG_POLL_SECONDS = 11.0
+"""Google's client waits ten seconds for a result at a time, whatever its own timeout says."""
+_SHORTEST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,15 +67,18 @@ class JobSpec:
     destination: Destination | None = None
     maximum_bytes_billed: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    is_script: bool = False
+    """Whether the query has several statements; what they changed is in their own jobs."""
 
 
 @dataclass(frozen=True)
 class FinishedJob:
-    """What a job did."""
+    """What a job did, from its own statistics."""
 
     job_id: str
     rows_written: int
     bytes_processed: int
+    bytes_billed: int = 0
 
 
 def run(spec: JobSpec, deadline: datetime) -> FinishedJob:
@@ -81,24 +91,98 @@ def run(spec: JobSpec, deadline: datetime) -> FinishedJob:
         WarehouseBusyError: still running at `deadline`, or BigQuery failed for now; call again.
         WarehouseError: the work cannot succeed.
     """
+    return _finished(_succeeded(spec, deadline), spec)
+
+
+def rows(spec: JobSpec, deadline: datetime) -> list[dict[str, Any]]:
+    """The rows of `run_and_read` alone."""
+    return run_and_read(spec, deadline)[1]
+
+
+def run_and_read(spec: JobSpec, deadline: datetime) -> tuple[FinishedJob, list[dict[str, Any]]]:
+    """Run `spec`, a query without a destination, once, and read its result.
+
+    Every call gets the rows of the one job that ran: BigQuery keeps them for a day (BigQuery
+    documentation, "Using cached query results").
+
+    Raises:
+        WarehouseBusyError: as `run`.
+        WarehouseError: the work cannot succeed, or its result is gone.
+    """
+    job = _succeeded(spec, deadline)
+    return _finished(job, spec), _rows(job)
+
+
+def rows_of(work_id: str) -> list[dict[str, Any]]:
+    """The rows that `rows` has read or will read for `work_id`; none while no job has succeeded.
+
+    Raises:
+        WarehouseBusyError: not now.
+        WarehouseError: the result is gone.
+    """
     for number in range(1, _MAX_TRIES + 1):
-        job, ours = _insert_or_attach(spec, f"{spec.work_id}--{number}")
-        error = _wait(job, deadline)
+        job = _find(f"{work_id}--{number}")
+        if job is None:
+            return []
+        if job.state == "DONE" and not job.error_result:
+            return _rows(job)
+    return []
+
+
+def _rows(job: "QueryJob") -> list[dict[str, Any]]:
+    from google.cloud.bigquery import DEFAULT_RETRY
+
+    with translated():
+        found = job.result(
+            timeout=_CALL_TIMEOUT_SECONDS,
+            retry=DEFAULT_RETRY.with_timeout(_CALL_TIMEOUT_SECONDS),
+            job_retry=None,
+        )
+        return [dict(row.items()) for row in found]
+
+
+def _succeeded(spec: JobSpec, deadline: datetime) -> "QueryJob":
+    """The job that did the work; see `run`."""
+    return settle(
+        spec.work_id,
+        lambda job_id: insert(spec.query, job_id, _config(spec)),
+        lambda job: wait_for(job, deadline),
+    )
+
+
+def settle(
+    work_id: str, begin: Callable[[str], J], wait: Callable[[J], dict[str, str] | None]
+) -> J:
+    """The job that does `work_id`, whoever began it, once it has succeeded.
+
+    Args:
+        work_id: names the work; its jobs are numbered.
+        begin: inserts a job under the ID it is given; may be called again for the next number.
+        wait: None when the job has succeeded, else Google's reason and message.
+
+    Raises:
+        WarehouseBusyError: BigQuery failed for now; call again.
+        WarehouseError: the work cannot succeed.
+    """
+    for number in range(1, _MAX_TRIES + 1):
+        job, ours = _begin_or_attach(begin, f"{work_id}--{number}")
+        error = wait(job)
         if error is None:
-            return _finished(job, spec)
+            return job
         if ours or not is_transient(error["reason"], error["message"]):
             raise failure(error["reason"], error["message"])
-    raise WarehouseError(f"{spec.work_id} failed {_MAX_TRIES} times", "jobRateLimitExceeded")
+    raise WarehouseError(f"{work_id} failed {_MAX_TRIES} times", "jobRateLimitExceeded")
 
 
-def _insert_or_attach(spec: JobSpec, job_id: str) -> "tuple[QueryJob, bool]":
+def _begin_or_attach(begin: Callable[[str], J], job_id: str) -> tuple[J, bool]:
     """The job, and whether this call inserted it."""
     from google.api_core.exceptions import Conflict
 
     try:
-        return insert(spec.query, job_id, _config(spec)), True
+        return begin(job_id), True
     except Conflict:
-        return attach(job_id), False
+        attached: J = attach(job_id)
+        return attached, False
 
 
 def insert(query: Query, job_id: str, config: "QueryJobConfig") -> "QueryJob":
@@ -224,21 +308,28 @@ def _config(spec: JobSpec) -> "QueryJobConfig":
     return config
 
 
-def _wait(job: "QueryJob", deadline: datetime) -> dict[str, str] | None:
-    """None when the job succeeded, else Google's reason and message."""
+def wait_for(job: Any, deadline: datetime) -> dict[str, str] | None:
+    """None when the job, of whatever kind, succeeded, else Google's reason and message.
+
+    Raises:
+        WarehouseBusyError: still running at `deadline`, or not now.
+    """
     from google.api_core.exceptions import GoogleAPICallError
     from google.cloud.bigquery import DEFAULT_RETRY
 
-    left = max((deadline - datetime.now(UTC)).total_seconds(), _SHORTEST_WAIT_SECONDS)
+    left = max(_seconds_to(deadline), _SHORTEST_WAIT_SECONDS)
+    of_queries = {"job_retry": None, "max_results": 1} if job.job_type == "query" else {}
     try:
         with translated(GoogleAPICallError, TimeoutError):
-            job.result(
-                timeout=left,
-                retry=DEFAULT_RETRY.with_timeout(left),
-                job_retry=None,
-                max_results=1,
-            )
+            if left > _LONG_POLL_SECONDS:
+                left -= _LONG_POLL_SECONDS
+            else:
+                _poll(job, left)
+                left = _CALL_TIMEOUT_SECONDS  # it has ended: this is for its error's sake
+            job.result(timeout=left, retry=DEFAULT_RETRY.with_timeout(left), **of_queries)
     except TimeoutError as error:
+        if _seconds_to(deadline) > _SHORTEST_WAIT_SECONDS:
+            return wait_for(job, deadline)
         raise WarehouseBusyError(f"job {job.job_id} is still running", "running") from error
     except GoogleAPICallError as error:
         result = job.error_result
@@ -248,15 +339,53 @@ def _wait(job: "QueryJob", deadline: datetime) -> dict[str, str] | None:
     return None
 
 
+def _poll(job: Any, seconds: float) -> None:
+    """Look at the job until it has ended.
+
+    Raises:
+        TimeoutError: it has not in so many seconds.
+    """
+    from google.cloud.bigquery import DEFAULT_RETRY
+
+    retry = DEFAULT_RETRY.with_timeout(_CALL_TIMEOUT_SECONDS)
+    give_up = monotonic() + seconds
+    pause, pauses = _SHORTEST_PAUSE_SECONDS, Event()
+    while job.state != "DONE":
+        job.reload(retry=retry, timeout=_CALL_TIMEOUT_SECONDS)
+        left = give_up - monotonic()
+        if job.state != "DONE" and left <= 0:
+            raise TimeoutError
+        if job.state != "DONE":
+            pauses.wait(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _seconds_to(deadline: datetime) -> float:
+    return (deadline - datetime.now(UTC)).total_seconds()
+
+
 def _finished(job: "QueryJob", spec: JobSpec) -> FinishedJob:
-    written = job.num_dml_affected_rows
+    written = _rows_of_script(job) if spec.is_script else job.num_dml_affected_rows
     if written is None and spec.destination:
         written = _output_rows(job)
     return FinishedJob(
         job_id=str(job.job_id),
         rows_written=int(written or 0),
         bytes_processed=int(job.total_bytes_processed or 0),
+        bytes_billed=int(job.total_bytes_billed or 0),
     )
+
+
+def _rows_of_script(job: "QueryJob") -> int:
+    """Rows that the statements of a script changed; the script's own job does not say it."""
+    from google.cloud.bigquery import DEFAULT_RETRY
+
+    retry = DEFAULT_RETRY.with_timeout(_CALL_TIMEOUT_SECONDS)
+    with translated():
+        children = bigquery_client().list_jobs(
+            parent_job=job.job_id, retry=retry, timeout=_CALL_TIMEOUT_SECONDS
+        )
+        return sum(int(child.num_dml_affected_rows or 0) for child in children)
 
 
 def _output_rows(job: "QueryJob") -> int:

@@ -1,16 +1,23 @@
-"""Writing a day of a table: replaced whole, in one atomic update, or appended to."""
+"""Writing days of a table: each replaced whole, in one atomic update, or appended to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from threading import Event
 from typing import Any, Literal
 
 from shared.clients import bigquery_client
-from shared.warehouse.failures import translated
+from shared.errors import ConvergenceError, Retryable
+from shared.warehouse.failures import WarehouseBusyError, translated
 from shared.warehouse.jobs import Destination, FinishedJob, JobSpec, cancel, run
 from shared.warehouse.queries import Query
 
+Mode = Literal["replace_partition", "append"]
+
 _TIMEOUT_SECONDS = 30.0
+PARALLEL_DAYS = 8
+"""Jobs at a time; a partitioned table takes 50 updates in 10 s (BigQuery quotas)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Work:
 
     work_id: str
     query: Query
-    maximum_bytes_billed: int
+    maximum_bytes_billed: int | None
     labels: Mapping[str, str]
 
 
@@ -61,7 +68,7 @@ def write_day(
     day: date,
     work: Work,
     deadline: datetime,
-    mode: Literal["replace_partition", "append"] = "replace_partition",
+    mode: Mode = "replace_partition",
 ) -> FinishedJob:
     """Let a query fill the partition of `day`.
 
@@ -87,6 +94,58 @@ def write_day(
         labels=work.labels,
     )
     return run(spec, deadline)
+
+
+def write_days(
+    target: Target, days: Sequence[date], work_of: Callable[[date], Work], deadline: datetime
+) -> list[FinishedJob]:
+    """Let a query of its own replace each of `days`; several at a time, in their order.
+
+    Every day is a job under the day's own ID, so a second call finds the days that are done and
+    goes on with the others. After a refusal no further day is begun; the days that were written
+    are whole, and stay.
+
+    Raises:
+        WarehouseBusyError: some are not done yet, or not now; call again with the same work.
+        WarehouseError: BigQuery refused one; its partition is as it was.
+    """
+    refused = Event()
+
+    def write(day: date) -> FinishedJob | ConvergenceError:
+        if refused.is_set() or datetime.now(UTC) >= deadline:
+            return WarehouseBusyError(f"{target.path} of {day} is not begun", "running")
+        try:
+            return write_day(target, day, work_of(day), deadline)
+        except Retryable as error:
+            return error
+        except ConvergenceError as error:
+            refused.set()
+            return error
+
+    with ThreadPoolExecutor(min(PARALLEL_DAYS, max(1, len(days)))) as pool:
+        outcomes = list(pool.map(write, days))
+    failures = [outcome for outcome in outcomes if isinstance(outcome, ConvergenceError)]
+    if failures:
+        raise min(failures, key=_weight)
+    return [outcome for outcome in outcomes if isinstance(outcome, FinishedJob)]
+
+
+def _weight(failure: ConvergenceError) -> int:
+    """What to tell first: what is final, then what has to be waited for, then what just runs."""
+    if not isinstance(failure, Retryable):
+        return 0
+    return 2 if getattr(failure, "reason", None) == "running" else 1
+
+
+def cancel_days(work_id: str, days: Iterable[date]) -> bool:
+    """Stop the jobs by which `write_days` fills `days`; whether there was any to stop.
+
+    Raises:
+        WarehouseBusyError: not now.
+        WarehouseError: BigQuery refused.
+    """
+    with ThreadPoolExecutor(PARALLEL_DAYS) as pool:
+        return any(list(pool.map(lambda day: cancel_day(work_id, day), days)))
 
 
 def cancel_day(work_id: str, day: date) -> bool:

@@ -1,5 +1,6 @@
 """SQL with its parameters, as templates carry it and BigQuery takes it."""
 
+import re
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from shared.models import Model
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import ArrayQueryParameter, ScalarQueryParameter
+
+_END = re.compile(r"[;\s]+\Z")
 
 
 class QueryParameter(Model):
@@ -41,6 +44,19 @@ class Query(Model):
 
     sql: str = Field(description="GoogleSQL text with `@name` parameters.")
     parameters: tuple[QueryParameter, ...] = Field(default=(), description="Values of `@name`.")
+
+    @property
+    def nested(self) -> str:
+        """The SQL text to stand within parentheses: on lines of its own, without a semicolon."""
+        return f"\n{_END.sub('', self.sql)}\n"
+
+    def having(self, name: str, value: Any) -> "Query":
+        """The same query with another value for the parameter `name`, if it has that one."""
+        changed = tuple(
+            known.model_copy(update={"value": value}) if known.name == name else known
+            for known in self.parameters
+        )
+        return self.model_copy(update={"parameters": changed})
 
     def bigquery_parameters(self) -> list[Any]:
         """All parameters in the client's form."""

@@ -170,7 +170,7 @@ def load_relations(folder: str, names: tuple[str, ...]) -> tuple[Relation, ...]:
             unread = relation.references - found.keys()
             waiting.extend(_referenced(path, f"{folder}/{name}") for name in unread)
     graph = {
-        name: relation.references if isinstance(relation, ViewSchema) else frozenset[str]()
+        name: sorted(relation.references) if isinstance(relation, ViewSchema) else []
         for name, relation in sorted(found.items())
     }
     return tuple(found[name] for name in TopologicalSorter(graph).static_order())

@@ -4,7 +4,7 @@ Everything here may be called again and concurrently: what is there is compared 
 losing a race to another caller counts as success.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +14,7 @@ from shared.errors import AccessDeniedError
 from shared.settings import settings
 from shared.warehouse.drift import Difference, DriftError, difference
 from shared.warehouse.failures import from_exception
-from shared.warehouse.schemas import Relation, TableSchema, ViewSchema
+from shared.warehouse.schemas import Column, Relation, TableSchema, ViewSchema
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import SchemaField, Table
@@ -144,8 +144,12 @@ def ensure(dataset: str, relations: Iterable[Relation]) -> list[Change]:
     return [ensure_relation(dataset, relation) for relation in relations]
 
 
-def ensure_relation(dataset: str, relation: Relation, name: str | None = None) -> Change:
+def ensure_relation(
+    dataset: str, relation: Relation, name: str | None = None, *, extra_columns: bool = False
+) -> Change:
     """Create or complete one table or view, under `name` where it is not called as its file.
+
+    With `extra_columns`, a table may have columns beside those of its file; they stay.
 
     Raises:
         DriftError: it differs in ways that are not additions.
@@ -157,7 +161,7 @@ def ensure_relation(dataset: str, relation: Relation, name: str | None = None) -
     path = f"{dataset}.{name or relation.name}"
     for _ in range(2):
         existing = _existing(path)
-        change = _planned(path, relation, existing)
+        change = _planned(path, relation, existing, extra_columns=extra_columns)
         if change.action is Action.UNCHANGED:
             return change
         try:
@@ -165,17 +169,19 @@ def ensure_relation(dataset: str, relation: Relation, name: str | None = None) -
         except (Conflict, PreconditionFailed):
             continue  # somebody else was faster: compare with what they left
         return change
-    return _planned(path, relation, _existing(path))
+    return _planned(path, relation, _existing(path), extra_columns=extra_columns)
 
 
-def _planned(path: str, relation: Relation, existing: "Table | None") -> Change:
+def _planned(
+    path: str, relation: Relation, existing: "Table | None", *, extra_columns: bool = False
+) -> Change:
     if existing is None:
         return Change(path, Action.CREATE)
     if isinstance(relation, ViewSchema):
         return _planned_view(path, relation, existing)
     if existing.table_type != "TABLE":
         raise DriftError([f"{path} is a {existing.table_type}, the schema says TABLE"])
-    found = difference(existing, relation)
+    found = difference(existing, relation, extra_columns=extra_columns)
     if found.problems:
         raise DriftError([f"{path} {problem}" for problem in found.problems])
     return _change(path, found)
@@ -220,7 +226,7 @@ def _describe(table: "Table", schema: TableSchema, *, is_new: bool) -> list[str]
     """Set what `schema` says; the names of the properties that an update has to send."""
     from google.cloud.bigquery import TimePartitioning
 
-    table.schema = _fields(schema)
+    table.schema = _fields(schema.fields, table.schema)
     fields = ["description", "schema"]
     if schema.time_partitioning:
         days = schema.time_partitioning.expiration_days
@@ -243,8 +249,24 @@ def _limits() -> dict[str, Any]:
     return {"timeout": _TIMEOUT_SECONDS, "retry": DEFAULT_RETRY.with_timeout(_TIMEOUT_SECONDS)}
 
 
-def _fields(schema: TableSchema) -> list["SchemaField"]:
-    return [column.as_field() for column in schema.fields]
+def _fields(want: Sequence[Column], have: Sequence["SchemaField"]) -> list["SchemaField"]:
+    """The columns of a schema file, then those that only the table has."""
+    existing = {field.name.lower(): field for field in have}
+    fields = []
+    for column in want:
+        known = existing.pop(column.name.lower(), None)
+        fields.append(_with_inner(column, known) if known else column.as_field())
+    return [*fields, *existing.values()]
+
+
+def _with_inner(column: Column, known: "SchemaField") -> "SchemaField":
+    from google.cloud.bigquery import SchemaField
+
+    resource = column.as_field().to_api_repr()
+    if column.fields:
+        inner = _fields(column.fields, known.fields)
+        resource["fields"] = [field.to_api_repr() for field in inner]
+    return SchemaField.from_api_repr(resource)
 
 
 def _view_query(path: str, view: ViewSchema) -> str:

@@ -4,7 +4,14 @@ from typing import ClassVar
 
 from shared.models import Model
 from shared.processors.contract import Foresight, Processor, StepContext, StepResult
-from shared.processors.gcp.destinations import BigQueryConfig, authorized_plan, foreseen, target
+from shared.processors.gcp.destinations import (
+    BigQueryConfig,
+    authorized_plan,
+    authorized_question,
+    dates_question,
+    foreseen,
+    target,
+)
 
 
 class DryRun(Processor[BigQueryConfig]):
@@ -36,6 +43,9 @@ class DryRun(Processor[BigQueryConfig]):
         """
         plan, _ = authorized_plan(config, context)
         where = target(config, context)
+        question = dates_question(config, context, where)
+        if question.restate:
+            authorized_question(config, context, question)
         return StepResult(
             outputs={
                 "bytes_estimated": plan.bytes_estimated,

@@ -5,13 +5,19 @@ import uuid
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import formatdate, parseaddr
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import EmailStr, Field
 
 from shared.errors import Permanent
 from shared.models import Model
-from shared.processors.contract import AttemptFailedError, Processor, StepContext, StepResult
+from shared.processors.contract import (
+    AttemptFailedError,
+    Html,
+    Processor,
+    StepContext,
+    StepResult,
+)
 from shared.secret_values import secret_value
 from shared.settings import settings
 from shared.telemetry import log
@@ -35,8 +41,10 @@ class EmailConfig(Model):
         min_length=1, max_length=500, description="Subject; line breaks in it become spaces."
     )
     message: str = Field(min_length=1, max_length=100_000, description="Body as plain text.")
-    html: str | None = Field(
-        default=None, max_length=200_000, description="The same body as HTML, if wanted."
+    html: Annotated[str, Html] | None = Field(
+        default=None,
+        max_length=200_000,
+        description="The same body as HTML, if wanted; what placeholders put in is escaped.",
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.errors import InvalidInputError
-from shared.processors.gcp.destinations import BigQueryConfig, job_labels, target
+from shared.processors.gcp.destinations import BigQueryConfig, target
 from tests.runs import a_context, a_run
 
 
@@ -54,7 +54,7 @@ def test_destination_takes_no_other_way_to_say_where(destination: dict[str, Any]
 def test_labels_name_the_run_and_stay_within_bigquerys_rules() -> None:
     run = a_run("a" * 50, template_name="t" * 80)
 
-    labels = job_labels(a_context(run, "s" * 64))
+    labels = a_context(run, "s" * 64).job_labels
 
     assert labels["tenant_id"] == "a" * 50
     assert labels["pipeline_logging_id"] == run.pipeline_logging_id
@@ -66,4 +66,4 @@ def test_labels_name_the_run_and_stay_within_bigquerys_rules() -> None:
 def test_label_of_a_template_without_a_domain_has_no_gap() -> None:
     run = a_run(provider="customer", domain="", template_name="onboarding")
 
-    assert job_labels(a_context(run))["template"] == "customer-onboarding"
+    assert a_context(run).job_labels["template"] == "customer-onboarding"

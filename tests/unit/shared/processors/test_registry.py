@@ -18,6 +18,7 @@ def test_alias_is_the_processor_that_it_names() -> None:
         ("gcp.bq_etl", "gcp"),
         ("customer.onboarding", "customer"),
         ("notify_systems.email_notification", "shared"),
+        ("anomaly.cost_spike", "gcp"),
     ],
 )
 def test_family_is_that_of_the_processor_not_of_its_alias(ps_type: str, family: str) -> None:

@@ -4,6 +4,7 @@ from shared.warehouse.authorize import (
     BYTES_PER_TABLE,
     DryRun,
     ForeignTableError,
+    FunctionNotAllowedError,
     StatementNotAllowedError,
     TooManyBytesError,
     authorize,
@@ -53,6 +54,32 @@ def test_metadata_is_refused_although_no_dry_run_lists_it(sql: str) -> None:
 
 def test_escapes_in_a_text_are_not_taken_for_hidden_names() -> None:
     sql = r"SELECT 'a\nb' AS x, r'\d+' AS y, `plain` FROM UNNEST([1]) AS `plain`"
+
+    authorize(Query(sql=sql), plan(), TENANT, [])
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM EXTERNAL_QUERY('us.c', 'SELECT 1')",
+        "SELECT * FROM `EXTERNAL_QUERY`/* x */('us.c', 'SELECT 1')",
+        r"SELECT * FROM `EXTERNAL\x5fQUERY`('us.c', 'SELECT 1')",
+        "SELECT * FROM external_object_transform(TABLE a, ['x'])",
+        "SELECT * FROM APPENDS(TABLE a, NULL, NULL)",
+        "SELECT * FROM CHANGES -- x\n (TABLE a, NULL, NULL)",
+        "SELECT * FROM ML.PREDICT(MODEL `other.m`, (SELECT 1))",
+        "SELECT * FROM `ML` . /* x */ `predict` (MODEL `other.m`, (SELECT 1))",
+        "SELECT AI.GENERATE('x')",
+        "SELECT KEYS.KEYSET_CHAIN('gcp-kms://x', b'x')",
+    ],
+)
+def test_functions_that_reach_what_no_dry_run_lists_are_refused(sql: str) -> None:
+    with pytest.raises(FunctionNotAllowedError):
+        authorize(Query(sql=sql), plan(), TENANT, [])
+
+
+def test_ordinary_columns_may_be_named_like_them() -> None:
+    sql = "SELECT changes, t.ml.score, COUNT(appends) FROM UNNEST([STRUCT(1 AS changes)]) AS t"
 
     authorize(Query(sql=sql), plan(), TENANT, [])
 

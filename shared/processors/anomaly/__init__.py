@@ -1,0 +1,1 @@
+"""Processors of the `anomaly` family: work inside BigQuery, run by the family `gcp`."""
