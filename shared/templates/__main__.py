@@ -1,16 +1,19 @@
-"""`python -m shared.templates validate | explain | schema`: templates checked, shown, described."""
+"""`python -m shared.templates validate | explain | new | schema | reference`: for authors."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import ConvergenceError, NotFoundError
 from shared.templates.built_ins import BuiltIns
 from shared.templates.loader import SUFFIX, TemplateLibrary
 from shared.templates.problems import TemplateError
+
+if TYPE_CHECKING:
+    from shared.templates.compiled import CompiledTemplate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,6 +39,11 @@ def _parser() -> argparse.ArgumentParser:
 
     validate = commands.add_parser("validate", help="compile templates and print every fault")
     validate.add_argument("paths", nargs="*", help="files or gcp/cost/cost_billing; all by default")
+    validate.add_argument(
+        "--dry-run",
+        metavar="TENANT",
+        help="also ask BigQuery about every query, as a run of this tenant would send it",
+    )
     validate.set_defaults(run=_validate)
 
     explain = commands.add_parser("explain", help="print a template resolved for a tenant")
@@ -55,19 +63,32 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--billing-account", action="append", default=[], help="may be repeated")
     explain.set_defaults(run=_explain)
 
-    schema = commands.add_parser("schema", help="write the JSON Schema that editors use")
+    new = commands.add_parser("new", help="write a commented template to start from")
+    new.add_argument("template", help="such as aws/security/findings")
+    new.set_defaults(run=_new)
+
+    schema = commands.add_parser(
+        "schema", help="write the JSON Schema that editors use, and the reference"
+    )
     schema.add_argument("--check", action="store_true", help="only say whether it is up to date")
     schema.add_argument("--file", type=Path, default=None, help="schemas/pipeline.schema.json")
     schema.set_defaults(run=_schema)
+
+    reference = commands.add_parser("reference", help="write the generated part of the handbook")
+    reference.add_argument("--check", action="store_true", help="only say whether it is up to date")
+    reference.add_argument("--file", type=Path, default=None, help="docs/templates.md")
+    reference.set_defaults(run=_reference)
     return parser
 
 
 def _validate(library: TemplateLibrary, options: argparse.Namespace) -> int:
     names = [_name(library, path) for path in options.paths] or library.names()
-    broken = 0
+    broken, asked = 0, 0
     for name in names:
         try:
-            library.named(name)
+            compiled = library.named(name)
+            if options.dry_run:
+                asked += _dry_run(compiled, options.dry_run)
         except (TemplateError, NotFoundError) as error:
             broken += 1
             _say(str(error), sys.stderr)
@@ -79,7 +100,25 @@ def _validate(library: TemplateLibrary, options: argparse.Namespace) -> int:
         if broken
         else f"{len(names)} templates, all good"
     )
+    if options.dry_run:
+        _say(f"{asked} steps with queries asked of BigQuery")
     return 1 if broken else 0
+
+
+def _dry_run(compiled: "CompiledTemplate", tenant_id: str) -> int:
+    """How many steps were asked about.
+
+    Raises:
+        TemplateError: what BigQuery or a processor would refuse, each with its place.
+    """
+    from shared.templates.dry_runs import dry_run
+
+    found = dry_run(compiled, tenant_id, datetime.now(UTC).date() - timedelta(days=1))
+    for one in found.waiting:
+        _say(f"{one.headline}; ask again after a run has made it")
+    if found.problems:
+        raise TemplateError(found.problems)
+    return found.asked
 
 
 def _name(library: TemplateLibrary, path: str) -> str:
@@ -125,17 +164,39 @@ def _assignment(text: str) -> tuple[str, Any]:
     return name, parsed.isoformat() if isinstance(parsed, date) else parsed
 
 
-def _schema(_: TemplateLibrary, options: argparse.Namespace) -> int:
+def _new(library: TemplateLibrary, options: argparse.Namespace) -> int:
+    from shared.templates import scaffold, schema
+
+    file = scaffold.write(library.root, options.template, ROOT / schema.FILE)
+    library.named(options.template)
+    _say(f"wrote {file}")
+    return 0
+
+
+def _schema(library: TemplateLibrary, options: argparse.Namespace) -> int:
     from shared.templates import schema
 
     file = options.file or ROOT / schema.FILE
-    wanted = schema.text()
-    if options.check:
+    code = _write(file, schema.text(), "schema", is_check=options.check)
+    # Both are made from the models alone: whoever changes one runs one command.
+    return code or (0 if options.file else _reference(library, options))
+
+
+def _reference(_: TemplateLibrary, options: argparse.Namespace) -> int:
+    from shared.templates import reference
+
+    file = options.file or ROOT / reference.FILE
+    current = file.read_text(encoding="utf-8") if file.exists() else ""
+    return _write(file, reference.document(current), "reference", is_check=options.check)
+
+
+def _write(file: Path, wanted: str, command: str, *, is_check: bool) -> int:
+    if is_check:
         current = file.read_text(encoding="utf-8") if file.exists() else ""
         same = current == wanted
         _say(
             f"{file}: "
-            + ("up to date" if same else "differs; run python -m shared.templates schema")
+            + ("up to date" if same else f"differs; run python -m shared.templates {command}")
         )
         return 0 if same else 1
     file.write_text(wanted, encoding="utf-8")

@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.templates.compiled import CompiledTemplate
 from shared.templates.placeholders import Placeholder
-from shared.templates.plan import Branch, Constant, Names, Reference, Text, Tree
+from shared.templates.plan import Branch, Constant, Markup, Names, Reference, Text, Tree
 from shared.templates.sql import Name
 from shared.templates.variables import Variable
 
@@ -92,7 +92,7 @@ def as_written(tree: Tree) -> Any:
         return tree.value
     if isinstance(tree, Reference):
         return f"{{{tree.name}}}"
-    if isinstance(tree, Text):
+    if isinstance(tree, Text | Markup):
         return "".join(_part(part) for part in tree.parts)
     if isinstance(tree, Names):
         return "".join(_piece(piece) for piece in tree.pieces)

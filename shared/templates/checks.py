@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from shared.errors import FieldProblem, InvalidInputError
+from shared.processors.contract import REBINDS
 from shared.templates import built_ins, faults
 from shared.templates.compiled import CompiledTemplate
 from shared.templates.document import Mapping, Node, Sequence, plain
-from shared.templates.expressions import OUTPUTS_OF_ALL, place_of_use, reached
+from shared.templates.expressions import OUTPUTS_OF_ALL, names_in, place_of_use, reached
 from shared.templates.models import ResolvedPipeline, Step
 from shared.templates.plan import Binder, Fixed, Tree, UnfitNameError, is_late
 from shared.templates.plans import Parts
@@ -72,6 +73,7 @@ def check_samples(parts: Parts, document: Mapping, problems: Problems) -> None:
             unknown.add(name)
     _check_sources(binder, parts, document, problems)
     for step in parts.steps:
+        _check_rebinding(step, document.values.get("variables"), problems)
         try:
             config = _bound(binder, step.config)
         except UnfitNameError as error:
@@ -133,6 +135,25 @@ def _check_sources(binder: Binder, parts: Parts, document: Mapping, problems: Pr
             problems.add(
                 item.place, f"sources: {shown(source)} is not a table such as project.dataset.table"
             )
+
+
+def _check_rebinding(step: CompiledStep, variable_nodes: Node | None, problems: Problems) -> None:
+    """Report variables of a query that would not change with the one that a field rebinds."""
+    for field, info in step.model.model_fields.items():
+        extra = info.json_schema_extra
+        rebound = extra.get(REBINDS) if isinstance(extra, dict) else None
+        if field not in step.node.values or not isinstance(rebound, str):
+            continue
+        source = step.node.values.get("source")
+        for name in dict.fromkeys(names_in(source) if source else ()):
+            used = variable_nodes.values.get(name) if isinstance(variable_nodes, Mapping) else None
+            if used is not None and rebound in reached(used, variable_nodes):
+                problems.add(
+                    place_of_use(step.node, name) or step.node.place,
+                    f"{{{name}}} is made of {{{rebound}}} and stays the same for every {rebound}"
+                    f" that {field} runs the query for; use {{{rebound}}} itself",
+                )
+                return
 
 
 def _bound(binder: Binder, tree: Tree) -> Any:

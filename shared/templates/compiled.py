@@ -27,6 +27,8 @@ class CompiledTemplate:
     """For the others."""
     variable_nodes: Node | None
     """`variables:` as written."""
+    max_bytes_billed: int | None
+    """Most bytes that one query may scan, as the template says."""
     needs_admin_email: bool
     """Whether it uses the profile's `admin_email`, and not one of its own."""
 

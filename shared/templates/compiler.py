@@ -5,7 +5,7 @@ from collections.abc import Mapping as MappingType
 from shared.templates import built_ins, checks, plans, structure
 from shared.templates.compiled import CompiledTemplate
 from shared.templates.declarations import compile_variables
-from shared.templates.document import Mapping, Scalar, Sequence
+from shared.templates.document import Mapping, Scalar, Sequence, plain
 from shared.templates.expressions import Expressions, Scope, names_in, reached
 from shared.templates.placeholders import Placeholder, split
 from shared.templates.plan import Constant, Tree, list_of
@@ -51,6 +51,9 @@ def compile_template(
         closed=plans.build(parts, folds_defaults=True),
         open=plans.build(parts, folds_defaults=False),
         variable_nodes=document.values.get("variables"),
+        max_bytes_billed=plain(document.values["max_bytes_billed"])
+        if "max_bytes_billed" in document.values
+        else None,
         needs_admin_email="admin_email" not in variables
         and "admin_email" in set(names_in(document)),
     )

@@ -12,6 +12,7 @@ from shared.templates.plan import (
     LATE,
     Branch,
     Constant,
+    Markup,
     Names,
     Reference,
     Text,
@@ -108,7 +109,12 @@ class Expressions:
         assert isinstance(node, Scalar)  # noqa: S101 - there are three kinds of nodes
         if not isinstance(node.value, str):
             return Constant(plain(node))
-        return self._sql(node, node.value) if fields.is_query(shapes) else self.text(node)
+        if fields.is_query(shapes):
+            return self._sql(node, node.value)
+        tree = self.text(node)
+        if fields.is_html(shapes) and not isinstance(tree, Constant):
+            return Markup(tuple(split(node.value)))
+        return tree
 
     def text(self, node: Scalar) -> Tree:
         """The tree of a text."""

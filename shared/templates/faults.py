@@ -134,7 +134,7 @@ def _sentence(fault: MappingType[str, Any]) -> str:
     if kind.startswith(("greater", "less")):
         return f"must be {message}, not {shown(value)}"
     text = f"{message[:1].lower()}{message[1:]}"
-    return f"{text} (value: {shown(value)})"
+    return text if isinstance(value, dict) else f"{text} (value: {shown(value)})"
 
 
 def unknown_field(name: str, known: SequenceType[str]) -> str:

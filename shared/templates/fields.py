@@ -1,4 +1,4 @@
-"""Pydantic models walked along a document: which fields exist where, which of them are SQL."""
+"""Pydantic models walked along a document: which fields exist where, which are SQL or HTML."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from shared.processors.contract import Query
+from shared.processors.contract import Html, Query
 
 Shapes = tuple[Any, ...]
 """The types that a value may have: members of unions, with `Annotated` and `Optional` undone."""
@@ -16,7 +16,8 @@ def shapes(annotation: Any) -> Shapes:
     """The types that `annotation` stands for."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        return shapes(get_args(annotation)[0])
+        kind, *marks = get_args(annotation)
+        return (Html,) if any(mark is Html for mark in marks) else shapes(kind)
     if origin is Union or origin is UnionType:
         return tuple(shape for part in get_args(annotation) for shape in shapes(part))
     if isinstance(annotation, TypeVar):
@@ -38,6 +39,11 @@ def models(of: Shapes) -> list[type[BaseModel]]:
 def is_query(of: Shapes) -> bool:
     """Whether a text in this place is SQL."""
     return any(isinstance(shape, type) and issubclass(shape, Query) for shape in of)
+
+
+def is_html(of: Shapes) -> bool:
+    """Whether a text in this place is HTML."""
+    return Html in of
 
 
 def field_names(of: Shapes) -> list[str]:

@@ -78,9 +78,10 @@ class Step(Model):
     timeout_seconds: int = Field(
         default=300,
         ge=1,
-        le=540,
+        le=21_600,
         strict=True,
-        description="Longest time that one attempt may take.",
+        description="Longest time that one attempt may take. Work inside BigQuery may take hours;"
+        " what runs inside a function, such as a notification, ends with the function.",
     )
     retry: Retry = Field(default_factory=Retry, description="How often to try again.")
     when: str | None = Field(
@@ -110,6 +111,13 @@ class PipelineTemplate(Model):
     sources: list[str] = Field(
         default_factory=list,
         description="Tables outside the tenant's own datasets that queries may read.",
+    )
+    max_bytes_billed: int | None = Field(
+        default=None,
+        ge=1,
+        strict=True,
+        description="Refuse every query of the pipeline that would scan more bytes than this. Of"
+        " the limits of step, template and plan the smallest holds.",
     )
     steps: list[Step] = Field(default_factory=list, description="What runs, in order.")
 
@@ -147,6 +155,8 @@ class ResolvedPipeline(Model):
     pipeline_id: str
     description: str
     sources: tuple[str, ...] = ()
+    max_bytes_billed: int | None = None
+    """Most bytes that one query may scan."""
     variables: dict[str, Any]
     """Every variable with its value, built-in ones included."""
     steps: tuple[ResolvedStep, ...]

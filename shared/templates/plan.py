@@ -8,6 +8,7 @@ for a mapping or list a copy with only its varying entries replaced. The rest is
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from operator import itemgetter
 from typing import Any
 
@@ -17,7 +18,8 @@ from shared.templates.sql import Name
 from shared.templates.value_types import TABLE_PATTERN, ValueType, shown, sql_value, text_of
 
 LATE = "$late"
-"""Key of a value that is known only while running: a list of texts and `{"ref": name}`."""
+"""Key of a value that is known only while running: a list of texts and `{"ref": name}`; in HTML it
+says `"html": true` too."""
 
 Values = dict[str, Any]
 Maker = Callable[[Values], Any]
@@ -74,6 +76,13 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Markup:
+    """HTML with placeholders in it, whose values are escaped."""
+
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
     """SQL text with names that hold placeholders."""
 
@@ -89,7 +98,7 @@ class Branch:
     children: tuple[tuple[Any, "Tree"], ...]
 
 
-Tree = Constant | Reference | Text | Names | Branch
+Tree = Constant | Reference | Text | Markup | Names | Branch
 
 
 def mapping_of(children: Mapping[str, Tree]) -> Branch:
@@ -133,6 +142,8 @@ class Binder:
             return self._reference(tree)
         if isinstance(tree, Text):
             return self._text(tree.parts)
+        if isinstance(tree, Markup):
+            return self._markup(tree.parts)
         if isinstance(tree, Names):
             return self._names(tree)
         return self._branch(tree)
@@ -161,6 +172,26 @@ class Binder:
                 known.append(part)
         segments.append(Text(tuple(known)))
         return self._branch(mapping_of({LATE: list_of(segments)}))
+
+    def _markup(self, parts: Sequence[Part]) -> Bound:
+        constants = self.constants
+
+        def make(values: Values) -> Any:
+            segments = [
+                part
+                if isinstance(part, str)
+                else {"ref": part.name, "html": True}
+                if is_late(part.name)
+                else escape(text_of((constants if part.name in constants else values)[part.name]))
+                for part in parts
+            ]
+            if all(isinstance(segment, str) for segment in segments):
+                return "".join(map(str, segments))
+            return {LATE: ["", *segments]}  # never of one segment, which would keep its type
+
+        names = [part.name for part in parts if isinstance(part, Placeholder)]
+        varies = any(name not in constants and not is_late(name) for name in names)
+        return make if varies else Fixed(make({}))
 
     def _format(self, parts: Sequence[Part]) -> Bound:
         template = ""

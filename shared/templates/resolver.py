@@ -1,6 +1,7 @@
 """A compiled template, a tenant and a date become a resolved pipeline."""
 
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 from shared.errors import FieldProblem, InvalidInputError, Permanent
@@ -78,6 +79,7 @@ def apply(
             "pipeline_id": values["pipeline_id"],
             "description": plan.description(values),
             "sources": sources,
+            "max_bytes_billed": compiled.max_bytes_billed,
             "variables": _without(values, plan.texts),
             "steps": tuple([step.make(values) for step in plan.steps]),
         }
@@ -211,10 +213,13 @@ class _Filling:
             if "type_of" in segment:
                 return _sql_type(self.value(segment["type_of"]))
             return self.value(segment["ref"])
-        return "".join(
-            segment if isinstance(segment, str) else text_of(self.value(segment["ref"]))
-            for segment in segments
-        )
+        return "".join(map(self._text, segments))
+
+    def _text(self, segment: Any) -> str:
+        if isinstance(segment, str):
+            return segment
+        text = text_of(self.value(segment["ref"]))
+        return escape(text) if "html" in segment else text
 
     def _parameter(self, config: dict[str, Any], filled: dict[str, Any]) -> dict[str, Any]:
         late = config["value"]

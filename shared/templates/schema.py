@@ -77,12 +77,17 @@ def _branch(
     name: str, processor: Processor[Any], common: dict[str, Any], definitions: dict[str, Any]
 ) -> dict[str, Any]:
     """What a step of one `ps_type` may hold: the fields of all steps and its processor's."""
-    own = TypeAdapter(processor.config_model).json_schema(ref_template="#/$defs/{model}")
-    local = own.pop("$defs", {}) | {"Query": _QUERY}
+    # Two processors may have models of one name; each keeps its own: aws.cost_explorer.CostFilter.
+    prefix = f"{processor.ps_type}."
+    own = TypeAdapter(processor.config_model).json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
+    models = own.pop("$defs", {})
+    models.pop("QueryParameter", None)
+    local = {f"{prefix}{key}": value for key, value in models.items()}
+    if "Query" in models:
+        local[f"{prefix}Query"] = _QUERY
     fields = _Fields({key for key, value in local.items() if value.get("type") == "object"})
     for key, definition in local.items():
         definitions[key] = fields.open(definition)
-    definitions.pop("QueryParameter", None)
     properties = {key: fields.field(value) for key, value in own["properties"].items()}
     summary = (type(processor).__doc__ or "").partition("\n")[0]
     return {
@@ -141,7 +146,7 @@ class _Fields:
 
 def _takes_any_text(schema: dict[str, Any]) -> bool:
     if (
-        schema.get("$ref") == "#/$defs/Query"
+        str(schema.get("$ref", "")).endswith(".Query")
         or not {"type", "$ref", "enum", "const"} & schema.keys()
     ):
         return True

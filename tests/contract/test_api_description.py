@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from functions.api import reference, service
-from functions.api.all_routes import ROUTES
+from functions.api.described import ROUTES
 from shared.http.examples import Examples
 from shared.http.openapi import document as build
 from shared.http.routes import Route

@@ -74,8 +74,16 @@ def test_clients_are_made_in_one_file(module: str) -> None:
 
 
 def test_product_changes_no_row_outside_of_a_tenants_own_data() -> None:
-    """Logs are append-only: no statement of the product updates, deletes or merges."""
+    """Logs are append-only: no statement of the product updates, deletes or merges.
+
+    The one that merges writes a tenant's own table, as a template of the tenant says; the one that
+    updates overwrites secrets that nobody may open any more (docs/adr/0009).
+    """
     statements = ("UPDATE `", "DELETE FROM", "MERGE INTO", "MERGE `", "TRUNCATE TABLE")
+    allowed = {
+        "shared/tenancy/credential_erasure.py: UPDATE `",
+        "shared/warehouse/merges.py: MERGE `",
+    }
 
     found = [
         f"{file.relative_to(ROOT).as_posix()}: {statement}"
@@ -84,4 +92,4 @@ def test_product_changes_no_row_outside_of_a_tenants_own_data() -> None:
         if statement in file.read_text("utf-8")
     ]
 
-    assert found == []
+    assert [statement for statement in found if statement not in allowed] == []
