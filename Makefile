@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 BASE ?= HEAD
 
 .PHONY: help setup demo up test unit contract component conformance system proof lint fmt \
-        types bench bundle requirements clean
+        types validate bench bench-fanout bench-billing bundle checkov audit sbom licences requirements-audit requirements clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,15 +42,55 @@ lint: setup ## format, lint, types, the direction of imports, templates
 	@.venv/bin/lint-imports --no-logo | tail -4
 	@$(PYTHON) -m shared.templates validate
 
+validate: setup ## every template; TENANT=acme_corp: and its queries, asked of BigQuery in dry runs
+	@$(PYTHON) -m shared.templates validate $(if $(TENANT),--dry-run $(TENANT))
+
 fmt: setup ## write the format
 	@.venv/bin/ruff check --quiet --fix $(SOURCES)
 	@.venv/bin/ruff format --quiet $(SOURCES)
 
 bench: setup ## speed as ratios against a reference of the same run
-	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; PYTHONPATH=. $(PYTHON) $$file || exit 1; done
+	@for file in $(filter-out benchmarks/fanout.py,$(wildcard benchmarks/[a-z]*.py)); do \
+		echo "== $$file"; PYTHONPATH=. $(PYTHON) $$file || exit 1; done
+
+bench-fanout: setup ## every tenant due at once; TENANTS=10000, LIMITS=1 with BigQuery's published limits
+	@PYTHONPATH=. $(PYTHON) benchmarks/fanout.py --tenants $(TENANTS) $(if $(LIMITS),--limits)
+TENANTS ?= 10000
+
+bench-billing: setup ## cost_billing over a day of five million rows, beside the bare query
+	@PYTHONPATH=. $(PYTHON) benchmarks/cost_billing_speed.py --rows 5000000
 
 bundle: setup ## the deployable archives, in dist/
 	@$(PYTHON) -m infra.bundle --out dist
+
+AUDIT := .venv-audit/bin
+AUDITED := .venv-audit/.installed
+$(AUDITED): requirements-audit.txt
+	@test -x $(AUDIT)/python || python3 -m venv .venv-audit
+	@$(AUDIT)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+checkov: setup $(AUDITED) ## misconfigurations in infra/terraform, in its files and its plan
+	@$(PYTHON) -m tests.terraform.workspace prod dist/plan.json
+	@$(AUDIT)/checkov --quiet --compact --framework terraform --directory infra/terraform 2>/dev/null
+	@$(AUDIT)/checkov --quiet --compact --framework terraform_plan --file dist/plan.json \
+	  --repo-root-for-plan-enrichment infra/terraform 2>/dev/null
+
+audit: $(AUDITED) ## known vulnerabilities of what is deployed
+	@$(AUDIT)/pip-audit --strict --requirement requirements.txt --disable-pip --progress-spinner off
+
+sbom: $(AUDITED) ## what is deployed, as CycloneDX in dist/sbom.json
+	@mkdir -p dist
+	@$(AUDIT)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml \
+	  --output-reproducible --outfile dist/sbom.json
+
+licences: setup $(AUDITED) ## licences of what is deployed, in dist/licences.md; none may be a GPL
+	@mkdir -p dist
+	@$(AUDIT)/pip-licenses --python=$(PYTHON) --from=mixed --format=markdown --partial-match --fail-on=GPL \
+	  --packages $$(sed -nE 's/^([a-z0-9._-]+)==.*/\1/p' requirements.txt) > dist/licences.md
+
+requirements-audit: setup ## compile requirements-audit.txt
+	@.venv/bin/pip-compile $(COMPILE) -o requirements-audit.txt requirements-audit.in
 
 requirements: setup ## compile requirements*.txt from the .in files
 	@.venv/bin/pip-compile $(COMPILE) -o requirements.txt requirements.in
@@ -59,4 +99,4 @@ COMPILE := --quiet --generate-hashes --strip-extras --allow-unsafe \
            --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 clean: ## everything that can be made again
-	@rm -rf .venv .local dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-audit .local dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

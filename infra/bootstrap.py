@@ -3,12 +3,16 @@
 May be run again at any time: what is there is compared with `schemas/tenants/`, what is missing is
 added. It prints its plan first. Additions only: other differences are an error that names the
 columns, and nothing is changed. `--check` changes nothing and exits 1 if anything differs.
+
+`--tenants` upgrades the datasets of all tenants to `schemas/tenant/` likewise; interrupted, it says
+how to go on.
 """
 
 import argparse
 import os
 import sys
 
+from infra import tenant_tables, topology
 from shared.errors import ConvergenceError
 from shared.warehouse import tables
 from shared.warehouse.drift import DriftError
@@ -16,10 +20,9 @@ from shared.warehouse.schemas import load_folder
 from shared.warehouse.tables import Action, Change
 
 DATASET = "tenants"
-LABELS = {"managed_by": "convergence", "purpose": "tenant_management"}
-_DESCRIPTION = (
-    "Tenants, their keys, plans, schedules and usage. Logs, and views of their latest state."
-)
+_DECLARED = topology.load().datasets[DATASET]  # Terraform makes the dataset from the same lines
+LABELS = _DECLARED.labels
+_DESCRIPTION = _DECLARED.description
 
 
 def plan() -> list[Change]:
@@ -54,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         if value:
             os.environ[name] = value
     try:
+        if options.tenants:
+            return tenant_tables.run(after=options.after, check=options.check)
         changes = plan()
         _print(changes)
         if options.check:
@@ -87,6 +92,8 @@ def _print(changes: list[Change]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m infra.bootstrap", description=__doc__)
     parser.add_argument("--check", action="store_true", help="only compare; exit 1 on differences")
+    parser.add_argument("--tenants", action="store_true", help="the datasets of all tenants")
+    parser.add_argument("--after", default="", help="with --tenants: only IDs behind this one")
     parser.add_argument("--project", help="instead of GCP_PROJECT_ID")
     parser.add_argument("--location", help="instead of BIGQUERY_LOCATION (US)")
     return parser

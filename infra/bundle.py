@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def build(function: str, deployed: Topology, out_dir: Path, *, root: Path = ROOT
     entry = deployed.functions[function]
     name = entry.entry_point
     contents = {"main.py": f"from {entry.source} import {name} as {name}\n".encode()}
-    for file in _files(root, entry.folder):
+    for file in _files(root, entry.folder, entry.includes):
         contents[file.relative_to(root).as_posix()] = file.read_bytes()
     digest = _digest(contents)
     path = out_dir / f"{entry.folder}-{digest[:12]}.zip"
@@ -98,9 +98,10 @@ def _compile(unpacked: Path, bundle: Bundle, target: Path) -> None:
         raise BundleError(f"{bundle.path.name}: {_first_syntax_error(unpacked)}")
 
 
-def _files(root: Path, folder: str) -> Iterator[Path]:
-    main, requirements = root / "functions" / folder / "main.py", root / "requirements.txt"
-    for file in (main, requirements):
+def _files(root: Path, folder: str, includes: Sequence[str]) -> Iterator[Path]:
+    mains = [root / "functions" / name / "main.py" for name in (folder, *includes)]
+    requirements = root / "requirements.txt"
+    for file in (*mains, requirements):
         if not file.is_file():
             raise BundleError(f"{file} is missing: a bundle cannot be built without it")
     yield requirements
@@ -108,7 +109,7 @@ def _files(root: Path, folder: str) -> Iterator[Path]:
     if package.is_file():
         yield package
     for place in (
-        root / "functions" / folder,
+        *(main.parent for main in mains),
         *(root / name for name in ("shared", "configs", "schemas")),
     ):
         for file in place.rglob("*"):

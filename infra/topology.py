@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 DEFAULT_PATH = Path(__file__).with_name("topology.yaml")
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,48}[a-z0-9]$")]
+Account = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")]  # IAM's own rule
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
 Method = Literal["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 
@@ -55,7 +56,16 @@ class Function(Part):
         default={},
         description="Variable → secret: the resource name of its latest version, and access to it.",
     )
+    service_accounts: dict[Variable, str] = Field(
+        default={}, description="Variable → service account: its email address."
+    )
+    key_use: list[Literal["decrypt", "encrypt"]] = Field(
+        default=[], description="What it may do with its keys."
+    )
     publishes: list[str] = []
+    includes: list[Annotated[str, Field(pattern=r"^[a-z_]+$")]] = Field(
+        default=[], description="Folders below `functions/` that its bundle holds beside its own."
+    )
     local: LocalFunction = LocalFunction()
 
     @property
@@ -65,10 +75,15 @@ class Function(Part):
 
     @model_validator(mode="after")
     def _variables_are_given_once(self) -> "Function":
-        names = [*self.environment, *self.deployment_environment, *self.keys, *self.secrets]
+        names = [
+            *(*self.environment, *self.deployment_environment),
+            *(*self.keys, *self.secrets, *self.service_accounts),
+        ]
         for name in sorted(set(names)):
             if names.count(name) > 1:
                 raise ValueError(f"variable {name} is given twice: keep one of them")
+        if bool(self.keys) != bool(self.key_use):
+            raise ValueError("keys and key_use belong together: say what the keys are used for")
         if self.min_instances > self.max_instances:
             raise ValueError(
                 f"min_instances {self.min_instances} is above max_instances {self.max_instances}"
@@ -109,25 +124,47 @@ class Route(Part):
     function: str
 
 
+class Retry(Part):
+    """How an attempt that failed is followed by others (Cloud Scheduler's `RetryConfig`)."""
+
+    count: int = Field(default=0, ge=0, le=5, description="Attempts after the first one.")
+    minimum_backoff_seconds: float = Field(default=5, ge=0, le=3600)
+    maximum_backoff_seconds: float = Field(default=3600, ge=0, le=3600)
+    maximum_doublings: int = Field(default=5, ge=0)
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> "Retry":
+        if self.minimum_backoff_seconds > self.maximum_backoff_seconds:
+            raise ValueError("minimum_backoff_seconds is above maximum_backoff_seconds")
+        return self
+
+
 class SchedulerJob(Part):
-    """An HTTP job of Cloud Scheduler."""
+    """An HTTP job of Cloud Scheduler, with an OIDC token of `service_account` for `audience`.
+
+    A job never runs twice at once: while it is busy, its next time waits.
+    """
 
     description: str
-    schedule: str
+    schedule: str = Field(pattern=r"^\S+( \S+){4}$", description="Five-field cron expression.")
     time_zone: str = "Etc/UTC"
     function: str
     path: str = Field(pattern="^/")
     method: Literal["GET", "POST"] = "POST"
     service_account: str
+    audience: str = Field(
+        description="The token's `aud`; the function's SCHEDULER_AUDIENCE, and a custom audience of"
+        " its Cloud Run service."
+    )
     attempt_deadline_seconds: int = Field(default=180, ge=15, le=1800)
-    retry_count: int = Field(default=0, ge=0, le=5)
+    retry: Retry = Retry()
 
 
 class Key(Part):
     """A symmetric key."""
 
     description: str
-    rotation_days: int = Field(ge=1)
+    rotation_days: int = Field(ge=1, le=90)
 
 
 class Kms(Part):
@@ -162,7 +199,44 @@ class ServiceAccount(Part):
     """An identity. Use of keys, secrets and topics follows from the functions that name them."""
 
     description: str
-    roles: list[Annotated[str, Field(pattern="^roles/")]]
+    roles: list[str] = Field(description="Custom roles, or predefined ones (roles/...).")
+    datasets: dict[str, list[str]] = Field(
+        default={}, description="Dataset → custom roles that hold there only."
+    )
+
+
+class CustomRole(Part):
+    """Exactly these permissions."""
+
+    description: str
+    permissions: list[Annotated[str, Field(pattern=r"^[a-z]+\.[a-zA-Z]+\.[a-zA-Z]+$")]]
+
+
+class Dataset(Part):
+    """A dataset that exists before any tenant does."""
+
+    description: str
+    labels: dict[str, str] = {}
+
+
+class LogMetric(Part):
+    """A counter of the log entries with one message."""
+
+    description: str
+    message: str = Field(pattern=r"^[^\"\\]+$")
+    labels: list[Annotated[str, Field(pattern="^[a-z_]+$")]] = []
+
+
+class Alert(Part):
+    """When operators are told. The measure of each name is Terraform's business."""
+
+    summary: str
+    severity: Literal["CRITICAL", "ERROR", "WARNING"]
+    threshold: float = Field(ge=0, description="Told above it.")
+    window_seconds: int = Field(ge=60, le=86400, multiple_of=60, description="Measured over.")
+    lasting_seconds: int = Field(
+        default=0, ge=0, le=82800, multiple_of=60, description="Above it for so long."
+    )
 
 
 class Local(Part):
@@ -170,15 +244,24 @@ class Local(Part):
 
     project: Name
     inherited_environment: list[Variable] = []
+    pause_scheduler_jobs: bool = Field(
+        default=False, description="Jobs run only when the local Cloud Scheduler is told to."
+    )
+    enforce_bigquery_limits: bool = Field(
+        default=False, description="The local BigQuery holds rates and delays, not only sizes."
+    )
 
 
 class Topology(Part):
     """All of it."""
 
     bigquery_location: str
+    runtime: str = Field(default="python311", pattern=r"^python3[0-9]+$")
+    datasets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Dataset] = {}
     kms: Kms
     secrets: dict[Name, Secret]
-    service_accounts: dict[Name, ServiceAccount]
+    custom_roles: dict[Annotated[str, Field(pattern=r"^[a-z][a-z_]+$")], CustomRole] = {}
+    service_accounts: dict[Account, ServiceAccount]
     environment: dict[Variable, str] = {}
     functions: dict[Name, Function]
     topics: list[Name]
@@ -186,6 +269,8 @@ class Topology(Part):
     subscriptions: dict[Name, Subscription]
     routes: list[Route]
     scheduler_jobs: dict[Name, SchedulerJob]
+    log_metrics: dict[Annotated[str, Field(pattern=r"^[a-z_]+$")], LogMetric] = {}
+    alerts: dict[Annotated[str, Field(pattern=r"^[a-z_]+$")], Alert] = {}
     local: Local
 
     @model_validator(mode="after")
@@ -206,15 +291,16 @@ class Topology(Part):
         """(place, kind, name, names of that kind) of every name that refers to another part."""
         accounts, functions = self.service_accounts, self.functions
         yield "push_service_account", "service account", self.push_service_account, accounts
-        for name, function in functions.items():
-            place = f"functions.{name}"
-            yield f"{place}.service_account", "service account", function.service_account, accounts
-            for variable, key in function.keys.items():
-                yield f"{place}.keys.{variable}", "key", key, self.kms.keys
-            for variable, secret in function.secrets.items():
-                yield f"{place}.secrets.{variable}", "secret", secret, self.secrets
-            for topic in function.publishes:
-                yield f"{place}.publishes", "topic", topic, self.topics
+        for name, account in accounts.items():
+            place = f"service_accounts.{name}"
+            for role in account.roles:
+                if not role.startswith("roles/"):
+                    yield f"{place}.roles", "custom role", role, self.custom_roles
+            for dataset, roles in account.datasets.items():
+                yield f"{place}.datasets", "dataset", dataset, self.datasets
+                for role in roles:
+                    yield f"{place}.datasets.{dataset}", "custom role", role, self.custom_roles
+        yield from self._references_of_functions()
         for name, subscription in self.subscriptions.items():
             place = f"subscriptions.{name}"
             yield f"{place}.topic", "topic", subscription.topic, self.topics
@@ -228,6 +314,20 @@ class Topology(Part):
             place = f"scheduler_jobs.{name}"
             yield f"{place}.function", "function", job.function, functions
             yield f"{place}.service_account", "service account", job.service_account, accounts
+
+    def _references_of_functions(self) -> Iterator[tuple[str, str, str, Iterable[str]]]:
+        accounts = self.service_accounts
+        for name, function in self.functions.items():
+            place = f"functions.{name}"
+            yield f"{place}.service_account", "service account", function.service_account, accounts
+            for variable, key in function.keys.items():
+                yield f"{place}.keys.{variable}", "key", key, self.kms.keys
+            for variable, secret in function.secrets.items():
+                yield f"{place}.secrets.{variable}", "secret", secret, self.secrets
+            for variable, identity in function.service_accounts.items():
+                yield f"{place}.service_accounts.{variable}", "service account", identity, accounts
+            for topic in function.publishes:
+                yield f"{place}.publishes", "topic", topic, self.topics
 
     def _repeated_routes(self) -> Iterator[str]:
         seen: set[tuple[str, str]] = set()
@@ -251,6 +351,11 @@ class Topology(Part):
         ring = f"projects/{project}/locations/{self.kms.location}/keyRings/{self.kms.key_ring}"
         return f"{ring}/cryptoKeys/{key}"
 
+    @staticmethod
+    def email(service_account: str, project: str) -> str:
+        """The address of a service account."""
+        return f"{service_account}@{project}.iam.gserviceaccount.com"
+
     def function_environment(self, function: str, project: str) -> dict[str, str]:
         """What a function's environment holds wherever it runs, deployment variables left out."""
         deployed = self.functions[function]
@@ -259,6 +364,10 @@ class Topology(Part):
             variable: f"projects/{project}/secrets/{secret}/versions/latest"
             for variable, secret in deployed.secrets.items()
         }
+        emails = {
+            variable: self.email(account, project)
+            for variable, account in deployed.service_accounts.items()
+        }
         return {
             "GCP_PROJECT_ID": project,
             "BIGQUERY_LOCATION": self.bigquery_location,
@@ -266,6 +375,7 @@ class Topology(Part):
             **deployed.environment,
             **keys,
             **secrets,
+            **emails,
         }
 
 

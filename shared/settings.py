@@ -85,6 +85,10 @@ def _rate_limit_storage(text: str) -> str:
     raise ValueError("write memory://, or the URL of a Redis, such as redis://10.0.0.3:6379/0")
 
 
+def _hosts(text: str) -> frozenset[str]:
+    return frozenset(host.strip().lower() for host in text.split(",") if host.strip())
+
+
 def _log_level(text: str) -> str:
     if text.upper() in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         return text.upper()
@@ -133,6 +137,10 @@ class Settings:
     STEP_TOPIC_PREFIX: str = _variable(
         "A step of family f is published to the topic <prefix>f.", default="step-"
     )
+    STEP_FAMILY: str | None = _variable(
+        "Family whose steps this executor runs; it opens no other provider's credentials.",
+        default=None,
+    )
     STEP_TIMEOUT_SECONDS: int = _variable(
         "Longest work of one delivery; Pub/Sub waits 600 s for its answer.",
         default=540,
@@ -158,6 +166,35 @@ class Settings:
         default="memory://",
         read=_rate_limit_storage,
     )
+    SCHEDULER_AUDIENCE: str | None = _variable(
+        "Audience of the OIDC tokens that Cloud Scheduler sends.", default=None
+    )
+    SCHEDULER_SERVICE_ACCOUNT: str | None = _variable(
+        "Email of the service account whose tokens these are.", default=None
+    )
+    OIDC_CERTS_URL: str = _variable(
+        "Certificates that verify these tokens.",
+        default="https://www.googleapis.com/oauth2/v1/certs",
+    )
+    GOOGLE_TOKEN_URL: str = _variable(
+        "Where a service account's key is exchanged for a token.",
+        default="https://oauth2.googleapis.com/token",
+    )
+    AZURE_AUTHORITY_URL: str = _variable(
+        "Microsoft Entra ID, before the directory's ID.",
+        default="https://login.microsoftonline.com",
+    )
+    AZURE_MANAGEMENT_URL: str = _variable(
+        "Azure Resource Manager; it is sent tenants' tokens.",
+        default="https://management.azure.com",
+    )
+    AZURE_BLOB_URL: str = _variable(
+        "Blob Storage of an {account}; it is sent tenants' tokens.",
+        default="https://{account}.blob.core.windows.net",
+    )
+    AWS_IDENTITY_SECRET: str | None = _variable(
+        "Secret version with the AWS key that may assume tenants' roles, as JSON.", default=None
+    )
     SMTP_HOST: str | None = _variable("Mail server.", default=None)
     SMTP_PORT: int = _variable("Its port.", default=587, read=_integer(1, 65535))
     SMTP_FROM: str = _variable(
@@ -167,6 +204,12 @@ class Settings:
     SMTP_USERNAME: str | None = _variable("Account at the mail server.", default=None)
     SMTP_PASSWORD_SECRET: str | None = _variable(
         "Secret version with that account's password.", default=None
+    )
+    WEBHOOK_ALLOWED_HOSTS: frozenset[str] = _variable(
+        "Hosts, with commas between, that notifications reach without TLS and at private addresses;"
+        " meant for a laptop. Refused where K_SERVICE is set.",
+        default=frozenset(),
+        read=_hosts,
     )
     OPERATOR_EMAIL: str | None = _variable(
         "Who is told where a tenant has no admin_email of its own.", default=None
@@ -212,6 +255,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             problems.append(f"{variable.name} is {text!r}: {error}")
     if values.get("DISABLE_AUTH") and values.get("K_SERVICE"):
         problems.append("DISABLE_AUTH is refused on Cloud Run (K_SERVICE is set): remove it")
+    if values.get("WEBHOOK_ALLOWED_HOSTS") and values.get("K_SERVICE"):
+        problems.append("WEBHOOK_ALLOWED_HOSTS is refused on Cloud Run: remove it")
     if problems:
         raise SettingsError("; ".join(problems))
     return Settings(**values)

@@ -67,7 +67,7 @@ class ApiProcess:
 
     def wait(self) -> None:
         """Wait until it answers."""
-        wait_until(self._answers, timeout=30, message=f"an answer of {self.url}/health")
+        wait_until(self._answers, timeout=90, message=f"an answer of {self.url}/health")
 
     def kill(self) -> None:
         """As a crashed instance: no handler runs, nothing is finished."""

@@ -16,6 +16,7 @@ def _kind(path: Path) -> str:
     return path.relative_to(_TESTS).parts[0] if path.is_relative_to(_TESTS) else ""
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with the kind that its folder names; outside of the kinds is an error."""
     for item in items:
@@ -25,9 +26,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 f"{item.nodeid} is in no folder of a kind: move it below one of {sorted(_KINDS)}"
             )
         item.add_marker(kind)
-        # A file runs on one worker; all system tests do, for they share one stack.
+        # A file runs on one worker; all system tests do, for they share one stack. One that has a
+        # stack of its own says so by a group of its own.
         group = "system" if kind == "system" else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)

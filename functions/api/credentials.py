@@ -39,7 +39,7 @@ class CredentialBody(Model):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     provider: Annotated[Provider, BeforeValidator(_upper)] = Field(
-        description="Whose credential it is, in any case.", examples=["GCP"]
+        description="Whose credential it is, in any case.", examples=["AWS"]
     )
     name: str = Field(
         default="default",
@@ -99,7 +99,7 @@ class ValidatedCredential(Credential):
 
     checked: Literal["shape", "provider"] = Field(
         description="`shape`: what can be known without the provider; `provider`: it was asked.",
-        examples=["shape"],
+        examples=["provider"],
     )
     problems: tuple[FoundProblem, ...]
 
@@ -161,8 +161,10 @@ def delete(tenant_id: str, credential_id: str) -> DeletedCredential:
 def validate(tenant_id: str, credential_id: str) -> ValidatedCredential:
     """Check a stored credential; `checked` says whether its provider was asked.
 
+    The credential worker asks the provider: Google and Entra for a token, AWS whose keys they are.
     The result is kept with the credential. One that fails is still a 200: `validation_status` and
-    `problems` tell.
+    `problems` tell. A 503 says that the provider takes its time; ask again, or look at the
+    credential later.
     """
     from shared.engine import credential_validation
 

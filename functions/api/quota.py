@@ -14,6 +14,10 @@ class Quota(Model):
 
     tenant_id: str
     plan_name: str = Field(description="Plan of the tenant's subscription.")
+    subscription_status: str = Field(
+        description="ACTIVE; SUSPENDED or CANCELLED, where nothing may start whatever remains.",
+        examples=["ACTIVE"],
+    )
     usage_date: dt.date = Field(description="The UTC day that `today` means.")
     pipelines_run_today: int
     daily_limit: int
@@ -32,16 +36,17 @@ def show(tenant_id: str) -> Quota:
     """How many pipelines the tenant has run today and this month, how many run now, and the limits.
 
     What remains is never below zero, also after a change to a smaller plan. A run may start only
-    where all three leave room.
+    where all three leave room. A suspended tenant may look, too.
     """
     from shared.tenancy import quota
 
     caller = auth.caller_for(tenant_id)
-    usage = quota.read(caller.tenant_id)
+    usage = quota.look(caller.tenant_id)
     limits = usage.limits
     return Quota(
         tenant_id=caller.tenant_id,
         plan_name=limits.plan_name,
+        subscription_status=usage.status,
         usage_date=usage.today,
         pipelines_run_today=usage.run_today,
         daily_limit=limits.daily,

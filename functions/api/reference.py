@@ -123,7 +123,7 @@ def _example(title: str, example: Any) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Write the file, or with `--check` compare it."""
     from functions.api import service
-    from functions.api.all_routes import ROUTES
+    from functions.api.described import ROUTES
 
     text = markdown(service.document(ROUTES))
     if "--check" in arguments:

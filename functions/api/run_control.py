@@ -212,7 +212,7 @@ def _quota_left(tenant_id: str) -> QuotaLeft | None:
     from shared.tenancy.quota import NoSubscriptionError
 
     try:
-        usage = quota.read(tenant_id)
+        usage = quota.look(tenant_id)
     except NoSubscriptionError:
         return None
     return QuotaLeft(

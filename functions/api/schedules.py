@@ -68,7 +68,9 @@ def _create(caller: Caller, definition: Definition) -> Schedule:
     from shared.schedules import configs
 
     tenant = tenants.profile(caller.tenant_id)
-    return configs.create(tenant, definition, created_by=caller.name)
+    return configs.create(
+        tenant, definition, created_by=caller.name, idempotency_key=idempotency_key()
+    )
 
 
 def _in_short_form(found: FieldProblem) -> FieldProblem:
@@ -173,6 +175,7 @@ def occurrences(tenant_id: str, config_id: str) -> Occurrences:
 _PIPELINES = "/api/v1/scheduler/customer/{tenant_id}/pipelines"
 _PIPELINE = f"{_PIPELINES}/{{config_id}}"
 _CONFIG_ID = {"config_id": "ID that the creation of the schedule answered."}
+_NAMED = {"Idempotency-Key": "Names the schedule: the same key of a tenant creates it once."}
 
 ROUTES = (
     Route(
@@ -185,6 +188,7 @@ ROUTES = (
         body=Definition,
         action="schedule.create",
         resource="config_id",
+        headers=_NAMED,
         problems=(404, 409),
         tag="schedules",
     ),
@@ -198,6 +202,7 @@ ROUTES = (
         body=ShortDefinition,
         action="schedule.create",
         resource="config_id",
+        headers=_NAMED,
         problems=(404, 409),
         tag="schedules",
     ),

@@ -37,12 +37,14 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     return openapi.document(routes, title=_TITLE, description=_DESCRIPTION)
 
 
-def install_documentation(app: Flask, routes: Sequence[Route]) -> None:
+def install_documentation(app: Flask) -> None:
     """`/docs` for people, `/openapi.json` for programs; built when first asked for."""
 
     @app.get("/openapi.json")
     def _document() -> Any:
-        return jsonify(document(routes))
+        from functions.api import described
+
+        return jsonify(document(described.ROUTES))
 
     @app.get("/docs")
     def _page() -> Response:

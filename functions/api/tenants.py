@@ -9,7 +9,7 @@ from shared.http import auth
 from shared.http.routes import Route
 from shared.models import Model
 from shared.tenancy import plans
-from shared.tenancy.names import tenant_id_problem
+from shared.tenancy.names import TENANT_ID_PATTERN, tenant_id_problem
 
 
 def _tenant_id(value: str) -> str:
@@ -31,6 +31,7 @@ class OnboardRequest(Model):
     tenant_id: Annotated[str, AfterValidator(_tenant_id)] = Field(
         description="3 to 50 characters: a lower-case letter, then letters, digits, `_`.",
         examples=["acme_corp"],
+        json_schema_extra={"pattern": TENANT_ID_PATTERN},
     )
     company_name: str | None = Field(
         default=None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$"

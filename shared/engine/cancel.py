@@ -5,15 +5,16 @@ The order is record, then stop: an executor whose job is stopped reads the log b
 """
 
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from shared.engine import outcomes
+from shared.engine import outcomes, queued_runs
 from shared.engine.executions import ACTIVE_STATES, Wanted, executions
 from shared.engine.messages import FailedStep
-from shared.engine.status import RunStatus, StoredRun, find_run, run_status, steps_of
+from shared.engine.status import RunStatus, StepStatus, StoredRun, find_run, run_status, steps_of
 from shared.errors import ConflictError, ConvergenceError
 from shared.processors import registry
-from shared.processors.contract import StepContext
+from shared.processors.contract import RunIdentity, StepContext
 from shared.telemetry import log, log_context
 from shared.warehouse import pages
 
@@ -66,10 +67,17 @@ def end(run: StoredRun, *, reason: str, code: str) -> None:
     identity = run.identity()
     failure = FailedStep(position=0, step_id="", error=reason, error_code=code)
     outcomes.record_run(identity, "CANCELLED", failure=failure)
-    for step in steps_of(run):
+    if run.status == "QUEUED":
+        queued_runs.leave(run.tenant_id, run.pipeline_logging_id, reason=reason)
+    stop(identity, steps_of(run))
+
+
+def stop(run: RunIdentity, steps: Iterable[StepStatus]) -> None:
+    """Stop what those of a run's `steps` have begun that are under way. May be repeated."""
+    for step in steps:
         if step.status == "RUNNING" and step.ps_type:
             context = StepContext(
-                run=identity,
+                run=run,
                 step_id=step.step_id,
                 attempt=step.attempt,
                 deadline=datetime.now(UTC),
@@ -82,6 +90,6 @@ def _stop(ps_type: str, context: StepContext) -> None:
     with log_context(step_id=context.step_id, ps_type=ps_type):
         try:
             stopped = registry.load(ps_type).cancel(context)
-            log(logging.INFO, "step of a cancelled run", stopped=stopped)
+            log(logging.INFO, "step of a run that was ended", stopped=stopped)
         except ConvergenceError as error:
-            log(logging.WARNING, "step of a cancelled run not stopped", error=str(error))
+            log(logging.WARNING, "step of a run that was ended not stopped", error=str(error))

@@ -231,17 +231,22 @@ def _message(delivery: Delivery) -> CredentialMessage:
 
 
 def _publish(message: CredentialMessage) -> None:
+    data = message.model_dump_json().encode()
+    publish(data, tenant_id=message.tenant_id, request_id=message.request_id)
+
+
+def publish(data: bytes, **attributes: str) -> None:
+    """Publish to the credential worker and wait until Pub/Sub has the message.
+
+    Raises:
+        Retryable: Pub/Sub did not take it.
+    """
     from google.api_core.exceptions import GoogleAPICallError, RetryError
 
     topic = f"projects/{settings().GCP_PROJECT_ID}/topics/{TOPIC}"
-    attributes = {
-        "tenant_id": message.tenant_id,
-        _REQUEST_ID: message.request_id,
-        "traceparent": current_traceparent() or "",
-    }
-    data = message.model_dump_json().encode()
+    traced = {**attributes, "traceparent": current_traceparent() or ""}
     try:
-        publisher_client().publish(topic, data, **attributes).result(timeout=_TIMEOUT_SECONDS)
+        publisher_client().publish(topic, data, **traced).result(timeout=_TIMEOUT_SECONDS)
     except (GoogleAPICallError, RetryError, TimeoutError) as error:
         raise Retryable(f"Pub/Sub did not take the message for {topic}") from error
 

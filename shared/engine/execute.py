@@ -1,5 +1,10 @@
 """One step of one run: do its work once, record it, send on the next.
 
+Work inside BigQuery may outlast a delivery, as the query of a two-hour step outlasts a nine-minute
+function. A delivery whose time is up then publishes its own message again and is acknowledged: the
+follow-up attaches to the job that runs, and the deliveries that Pub/Sub counts before it gives a
+message up are not used up by waiting.
+
 Pub/Sub delivers at least once, so a step may arrive twice, at once or late, and an executor may die
 at any line. Four things make that harmless: the logs are read first, and a step that has ended is
 not done again; work runs under deterministic job IDs and claims; the order is work, record,
@@ -23,6 +28,15 @@ from shared.settings import settings
 from shared.telemetry import log, log_context
 from shared.warehouse.failures import WarehouseBusyError
 
+_EARLY = timedelta(seconds=1)
+"""A wait may end this much before its time; one that ends earlier has not waited."""
+
+
+class WorkGoesOnError(Retryable):
+    """The time of this delivery is up, the step's is not, and its work runs on elsewhere."""
+
+    code = "work-goes-on"
+
 
 def step_message(delivery: Delivery) -> StepMessage:
     """The step message in a delivery.
@@ -44,6 +58,9 @@ def step_message(delivery: Delivery) -> StepMessage:
 def execute(message: StepMessage) -> None:
     """Do the message's step unless it has been done, then advance the run.
 
+    Where the step's work outlasts this delivery, the message is published again instead. If that
+    happens twice, both follow-ups attach to the same work, and the step ends once.
+
     Raises:
         Retryable: deliver the message again later.
     """
@@ -51,16 +68,42 @@ def execute(message: StepMessage) -> None:
         if is_of_nobody(message):
             return
         past = outcomes.history(message.run, message.step.step_id)
+        message = _begun(message, past)
         outcome = past.outcome(message.step)
         if outcome is None:
             if message.phase == "forward" and (past.run_is_over or _is_suspended(message)):
                 log(logging.INFO, "late message of a run that is over", status=past.run_status)
+                _give_back_slot(message, past)
                 return
             _respect_backoff(past.not_before(message.step))
-            outcome = _perform(message, past)
+            try:
+                outcome = _perform(message, past)
+            except WorkGoesOnError as error:
+                log(logging.INFO, "work goes on", follow_up=message.follow_up + 1, job=str(error))
+                publish_step(message.model_copy(update={"follow_up": message.follow_up + 1}))
+                return
         if outcome.status == "FAILED" and _was_ended_meanwhile(message):
             return
         advance(message, outcome)
+
+
+def _begun(message: StepMessage, past: History) -> StepMessage:
+    """The message with the moment at which the run's first step began."""
+    if message.run.began_at is not None:
+        return message
+    began_at = past.began(1) or datetime.now(UTC)
+    return message.model_copy(update={"run": message.run.model_copy(update={"began_at": began_at})})
+
+
+def _give_back_slot(message: StepMessage, past: History) -> None:
+    """Release what a run got that was cancelled while it waited, and was admitted all the same."""
+    run = message.run
+    if past.run_status == "CANCELLED" and run.slot is not None and run.usage_date is not None:
+        from shared.tenancy import admission  # a cold start does without it
+
+        admission.release(
+            run.tenant_id, run.pipeline_logging_id, run.slot, run.usage_date, status="CANCELLED"
+        )
 
 
 def is_of_nobody(message: StepMessage) -> bool:
@@ -121,7 +164,12 @@ def _perform(message: StepMessage, past: History) -> StepOutcome:
         outcomes.record_run(message.run, "RUNNING", steps_total=len(message.steps))
     outcomes.record_step(message, "RUNNING", attempt=attempt, started=started)
     try:
-        outcome = _run_processor(message, attempt, past.began(attempt) or started)
+        outcome = _run_processor(
+            message,
+            attempt,
+            past.began(attempt) or started,
+            is_repeated=bool(past.step_rows),
+        )
     except AttemptFailedError as error:
         outcome = StepOutcome(
             "FAILED", attempt, StepResult(), error=str(error), error_code=ATTEMPT_FAILED
@@ -135,11 +183,16 @@ def _perform(message: StepMessage, past: History) -> StepOutcome:
     return outcome
 
 
-def _run_processor(message: StepMessage, attempt: int, began: datetime) -> StepOutcome:
+def _run_processor(
+    message: StepMessage, attempt: int, began: datetime, *, is_repeated: bool
+) -> StepOutcome:
     """The attempt's outcome; `began` is when its first delivery began.
 
     A delivery ends with the function's time, the attempt with the step's `timeout_seconds`: work
-    that outlasts the one is attached to by the next delivery, work that outlasts both is stopped.
+    that outlasts the one is attached to by a follow-up, work that outlasts both is stopped.
+
+    Raises:
+        WorkGoesOnError: this delivery has waited for as long as it may.
     """
     from shared.templates.resolver import fill, holds
 
@@ -152,6 +205,8 @@ def _run_processor(message: StepMessage, attempt: int, began: datetime) -> StepO
         attempt=attempt,
         deadline=min(ends, delivery_ends),
         sources=message.sources,
+        is_repeated=is_repeated,
+        max_bytes_billed=message.max_bytes_billed,
     )
     try:
         failure = _failure_values(message)
@@ -163,8 +218,11 @@ def _run_processor(message: StepMessage, attempt: int, began: datetime) -> StepO
         )
         return StepOutcome("COMPLETED", attempt, processor.run(config, context))
     except WarehouseBusyError as error:
-        if error.reason != "running" or datetime.now(UTC) < ends:
+        now = datetime.now(UTC)
+        if error.reason != "running" or now < context.deadline - _EARLY:
             raise
+        if now < ends:
+            raise WorkGoesOnError(str(error)) from error
         registry.load(step.ps_type).cancel(context)
         text = f"Step {step.step_id} ran longer than its timeout_seconds ({step.timeout_seconds})."
         return StepOutcome("FAILED", attempt, error=text, error_code="step-timed-out")
@@ -210,7 +268,7 @@ def advance(message: StepMessage, outcome: StepOutcome) -> None:
     else:
         following = after.next_position()
     if following is not None:
-        publish_step(after.model_copy(update={"position": following}))
+        publish_step(after.model_copy(update={"position": following, "follow_up": 0}))
     elif after.failure is None:
         outcomes.record_run(
             after.run,

@@ -78,15 +78,15 @@ def explain(request: RunRequest, tenant: TenantProfile) -> Explanation:
             for name, value in pipeline.variables.items()
             if name != "pipeline_logging_id"
         ],
-        steps=[_step(step, run, pipeline.sources) for step in pipeline.steps],
+        steps=[_step(step, run, pipeline) for step in pipeline.steps],
     )
 
 
-def _step(step: "ResolvedStep", run: RunIdentity, sources: tuple[str, ...]) -> ExplainedStep:
+def _step(step: "ResolvedStep", run: RunIdentity, pipeline: "ResolvedPipeline") -> ExplainedStep:
     from shared.templates.explain import readable
 
     config = readable(step.config)
-    foresight = _foresight(step, run, sources)
+    foresight = _foresight(step, run, pipeline)
     query = foresight.query.model_dump(mode="json") if foresight.query else _query_in(config)
     return ExplainedStep(
         step=step,
@@ -108,7 +108,7 @@ def _query_in(config: Any) -> dict[str, Any] | None:
     return next((found for part in config if (found := _query_in(part))), None)
 
 
-def _foresight(step: "ResolvedStep", run: RunIdentity, sources: tuple[str, ...]) -> Foresight:
+def _foresight(step: "ResolvedStep", run: RunIdentity, pipeline: "ResolvedPipeline") -> Foresight:
     from pydantic import ValidationError
 
     from shared.templates.resolver import fill
@@ -119,7 +119,8 @@ def _foresight(step: "ResolvedStep", run: RunIdentity, sources: tuple[str, ...])
         step_id=step.step_id,
         attempt=1,
         deadline=datetime.now(UTC) + timedelta(seconds=step.timeout_seconds),
-        sources=sources,
+        sources=pipeline.sources,
+        max_bytes_billed=pipeline.max_bytes_billed,
     )
     try:
         filled = fill(step.config, {}, error_message="error", failed_step="step")

@@ -14,7 +14,11 @@ from shared.templates.models import ResolvedPipeline
 from shared.tenancy import admission
 
 RUN_DEADLINE = timedelta(minutes=60)
-"""A run that has not ended by then is given up as TIMED_OUT."""
+"""Least time for a run; one that has not ended by its deadline is given up as TIMED_OUT."""
+_BETWEEN_STEPS = timedelta(minutes=10)
+"""For messages on their way and for failed attempts, beside the steps' own time."""
+LONGEST_RUN = timedelta(hours=47)
+"""Admission counts a run as running for two days at most."""
 
 
 def run_id_for(tenant_id: str, idempotency_key: str | None) -> str:
@@ -50,7 +54,7 @@ def launch(
     admitted = admission.admit(
         run.tenant_id,
         run.pipeline_logging_id,
-        deadline=datetime.now(UTC) + RUN_DEADLINE,
+        deadline=datetime.now(UTC) + time_for(pipeline),
         trigger_type=run.trigger_type,
     )
     if admitted.released:
@@ -67,11 +71,18 @@ def launch(
 def first_message(
     pipeline: ResolvedPipeline, run: RunIdentity, *, deadline: datetime | None = None
 ) -> StepMessage:
-    """The message that begins `run`; without a deadline it is `RUN_DEADLINE` from now."""
+    """The message that begins `run`; without a deadline it has the `time_for` its steps."""
     return StepMessage(
         run=run,
         steps=pipeline.steps,
         sources=pipeline.sources,
+        max_bytes_billed=pipeline.max_bytes_billed,
         position=first_position(pipeline.steps) or 0,
-        deadline=deadline or datetime.now(UTC) + RUN_DEADLINE,
+        deadline=deadline or datetime.now(UTC) + time_for(pipeline),
     )
+
+
+def time_for(pipeline: ResolvedPipeline) -> timedelta:
+    """How long a run of `pipeline` may take: what its steps may take together, an hour at least."""
+    seconds = sum(step.timeout_seconds for step in pipeline.steps)
+    return min(max(RUN_DEADLINE, timedelta(seconds=seconds) + _BETWEEN_STEPS), LONGEST_RUN)

@@ -37,6 +37,9 @@ class StepMessage(Model):
     sources: tuple[str, ...] = Field(
         default=(), description="Tables that are not the tenant's and that the template may read."
     )
+    max_bytes_billed: int | None = Field(
+        default=None, description="Most bytes that one query of the run may scan."
+    )
     position: int = 0
     phase: Literal["forward", "failure"] = Field(
         default="forward", description="`failure`: the run has failed, its on_failure steps run."
@@ -49,6 +52,10 @@ class StepMessage(Model):
     bytes_processed: int = 0
     deadline: datetime | None = Field(
         default=None, description="When the run is given up as TIMED_OUT, UTC."
+    )
+    follow_up: int = Field(
+        default=0,
+        description="How many deliveries of this step have ended while its work went on.",
     )
 
     @property

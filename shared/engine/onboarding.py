@@ -10,6 +10,7 @@ import logging
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from shared.engine import outcomes
 from shared.engine.execute import advance
@@ -17,15 +18,15 @@ from shared.engine.launch import first_message
 from shared.engine.messages import StepMessage
 from shared.engine.outcomes import StepOutcome
 from shared.engine.prepare import RunRequest, TemplatePath, prepare
-from shared.errors import ConflictError, ConvergenceError, FieldProblem, InvalidInputError
+from shared.errors import ConflictError, ConvergenceError
 from shared.processors import registry
 from shared.processors.contract import StepContext, StepResult
 from shared.settings import settings
 from shared.telemetry import log, log_context
-from shared.tenancy import api_keys, lifecycle, plans, tenants
+from shared.tenancy import api_keys, billing_accounts, lifecycle, plans, tenants
 from shared.tenancy.names import check_tenant_id
 from shared.tenancy.tenants import TenantProfile, TenantStatus
-from shared.warehouse import claims
+from shared.warehouse import claims, tables
 from shared.warehouse.claims import ClaimHeldError
 
 _TEMPLATE = TemplatePath("customer", "", "onboarding")
@@ -70,24 +71,25 @@ def onboard(new: NewTenant) -> Onboarded:
     plans.plan(new.subscription_plan)
     found = tenants.find(new.tenant_id)
     _refuse_existing(new.tenant_id, found)
-    _refuse_taken_accounts(new)
     _message(_profile(new, 1, datetime.now(UTC)))  # what the template lacks is asked for now
+    claimed_until = billing_accounts.claim(new.billing_account_ids, new.tenant_id)
     state = _claim_attempt(new, found)
+    message = _message(state)
     with log_context(tenant_id=new.tenant_id, attempt=state.onboarding_attempt):
         try:
-            return _complete(new, state)
+            billing_accounts.written_in_time(claimed_until)
+            return _complete(new, state, message)
         except ConvergenceError as error:
-            _record_failure(state, error)
+            _record_failure(state, message, error)
             raise
 
 
-def _complete(new: NewTenant, state: TenantProfile) -> Onboarded:
+def _complete(new: NewTenant, state: TenantProfile, message: StepMessage) -> Onboarded:
     """Do everything that an attempt does.
 
     The profile becomes ACTIVE last, so that a crash at any line leaves an onboarding that can be
     repeated.
     """
-    message = _message(state)
     started = datetime.now(UTC)
     if new.force_recreate_dataset:
         lifecycle.delete_datasets(new.tenant_id)
@@ -196,25 +198,37 @@ def _under_way(tenant_id: str, seconds: float) -> ConflictError:
     )
 
 
-def _refuse_taken_accounts(new: NewTenant) -> None:
-    owners = tenants.owners_of_billing_accounts(new.billing_account_ids)
-    problems = [
-        FieldProblem("/billing_account_ids", "belongs to another tenant; remove it", account)
-        for account, owner in owners.items()
-        if owner != new.tenant_id
-    ]
-    if problems:
-        raise InvalidInputError(problems)
-
-
-def _record_failure(state: TenantProfile, error: ConvergenceError) -> None:
-    """Leave the profile FAILED, so that the next attempt may begin at once.
+def _record_failure(state: TenantProfile, message: StepMessage, error: ConvergenceError) -> None:
+    """Leave the profile FAILED, so that the next attempt may begin at once, and the run as well.
 
     If even that cannot be written, the attempt's lease of a minute ends instead.
     """
     log(logging.ERROR, "onboarding failed", error=str(error), code=error.code)
+    failed: dict[str, Any] = {"status": TenantStatus.FAILED, "status_reason": str(error)[:500]}
+    if isinstance(error, billing_accounts.ClaimLostError):
+        failed["billing_account_ids"] = ()
     try:
-        failed = state.model_copy(update={"status": TenantStatus.FAILED})
-        tenants.record(failed, recorded_by="api")
+        tenants.record(state.model_copy(update=failed), recorded_by="api")
+        _fail_run(message, error)
     except ConvergenceError as unrecorded:
         log(logging.ERROR, "the failure could not be recorded", error=str(unrecorded))
+
+
+def _fail_run(message: StepMessage, error: ConvergenceError) -> None:
+    """Record the attempt's run as FAILED and begin its `on_failure` steps.
+
+    Where the attempt came to no dataset of its own, nothing could hold the run.
+
+    Raises:
+        WarehouseError: the dataset has no log yet that could say so.
+        Retryable: not now.
+    """
+    tenant_id = message.run.tenant_id
+    if (tables.dataset_labels(tenant_id) or {}).get(tables.OWNER_LABEL) != tenant_id:
+        return
+    past = outcomes.history(message.run, message.step.step_id)
+    failed = StepOutcome("FAILED", 1, error=str(error), error_code=error.code)
+    if past.outcome(message.step) is None:
+        started = message.run.started_at
+        outcomes.record_step(message, "FAILED", attempt=1, started=started, outcome=failed)
+    advance(message, failed)

@@ -168,9 +168,38 @@ def record_run(
         from shared.tenancy import admission  # a cold start of an executor does without it
 
         usage_date = run.usage_date or ended.date()
-        admission.release(run.tenant_id, run.pipeline_logging_id, run.slot, usage_date)
+        admission.release(
+            run.tenant_id,
+            run.pipeline_logging_id,
+            run.slot,
+            usage_date,
+            status=status,
+            started_at=run.began_at,
+        )
+    row = run_row(
+        run,
+        status,
+        ended=ended,
+        failure=failure,
+        steps_total=steps_total,
+        rows_processed=rows_processed,
+        bytes_processed=bytes_processed,
+        deadline=deadline,
+    )
+    rows.append(runs_log(run.tenant_id), [row])
+
+
+def run_row(
+    run: RunIdentity,
+    status: str,
+    *,
+    ended: datetime | None,
+    failure: FailedStep | None = None,
+    **more: Any,
+) -> Row:
+    """The row of the runs' log that says so; `more` are further columns of it."""
     values = {
-        **run.model_dump(mode="python", exclude={"started_at", "usage_date"}),
+        **run.model_dump(mode="python", exclude={"started_at", "usage_date", "began_at"}),
         "status": status,
         "start_time": run.started_at,
         "end_time": ended,
@@ -178,14 +207,15 @@ def record_run(
         "failed_step": failure.step_id if failure else None,
         "error": failure.error if failure else None,
         "error_code": failure.error_code if failure else None,
-        "steps_total": steps_total,
-        "rows_processed": rows_processed,
-        "bytes_processed": bytes_processed,
-        "deadline": deadline,
+        **more,
         **rows.stamp(),
     }
-    table = f"{check_tenant_id(run.tenant_id)}.x_meta_pipeline_runs_log"
-    rows.append(table, [Row(f"{run.pipeline_logging_id}-{status}", values)])
+    return Row(f"{run.pipeline_logging_id}-{status}", values)
+
+
+def runs_log(tenant_id: str) -> str:
+    """The table behind `x_meta_pipeline_runs` of the tenant."""
+    return f"{check_tenant_id(tenant_id)}.x_meta_pipeline_runs_log"
 
 
 def record_step(
@@ -225,9 +255,13 @@ def record_step(
         "error_code": outcome.error_code if outcome else None,
         **rows.stamp(),
     }
-    table = f"{check_tenant_id(run.tenant_id)}.x_meta_step_logs_log"
     insert_id = f"{run.pipeline_logging_id}-{step.step_id}-{attempt}-{status}"
-    rows.append(table, [Row(insert_id, values)])
+    rows.append(steps_log(run.tenant_id), [Row(insert_id, values)])
+
+
+def steps_log(tenant_id: str) -> str:
+    """The table behind `x_meta_step_logs` of the tenant."""
+    return f"{check_tenant_id(tenant_id)}.x_meta_step_logs_log"
 
 
 def milliseconds(started: datetime, ended: datetime | None) -> int | None:

@@ -13,6 +13,7 @@ from shared.errors import FieldProblem, InvalidInputError
 from shared.processors.contract import RunIdentity
 from shared.settings import settings
 from shared.telemetry import log
+from shared.tenancy import plans
 from shared.tenancy.tenants import TenantProfile
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class RunRequest:
     user_id: str | None = None
     trigger_type: str = "manual"
     idempotency_key: str | None = None
+    run_id: str | None = None
+    """The run's ID where it is not to come from the `Idempotency-Key`."""
 
 
 @cache
@@ -92,7 +95,7 @@ def prepare(request: RunRequest, tenant: TenantProfile) -> "tuple[ResolvedPipeli
         )
     path = request.template
     compiled = library().get(path.provider, path.domain, path.name)
-    run_id = run_id_for(tenant.tenant_id, request.idempotency_key)
+    run_id = request.run_id or run_id_for(tenant.tenant_id, request.idempotency_key)
     built_ins = BuiltIns(
         tenant_id=tenant.tenant_id,
         date=day,
@@ -107,6 +110,9 @@ def prepare(request: RunRequest, tenant: TenantProfile) -> "tuple[ResolvedPipeli
     variables = dict(request.variables or {})
     resolved = resolve(compiled, built_ins, variables)
     verify(compiled, resolved, variables)
+    limits = (resolved.max_bytes_billed, plans.max_bytes_billed(tenant.subscription_plan))
+    allowed = min((limit for limit in limits if limit is not None), default=None)
+    resolved = resolved.model_copy(update={"max_bytes_billed": allowed})
     run = RunIdentity(
         pipeline_logging_id=run_id,
         pipeline_id=resolved.pipeline_id,

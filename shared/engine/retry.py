@@ -85,7 +85,7 @@ def resumption(tenant: TenantProfile, request: RetryRequest) -> Resumption:
         pipeline=pipeline,
         run=run.model_copy(update={"parent_run_id": parent.pipeline_logging_id}),
         position=position,
-        outputs=_outputs(pipeline, parent, position),
+        outputs=outputs(pipeline, parent, position),
     )
 
 
@@ -137,8 +137,12 @@ def _position(pipeline: ResolvedPipeline, parent: Run) -> int:
     )
 
 
-def _outputs(pipeline: ResolvedPipeline, parent: Run, position: int) -> dict[str, dict[str, Any]]:
-    """What the steps before `position` left, in this run or in those that it retries."""
+def outputs(pipeline: ResolvedPipeline, parent: Run, position: int) -> dict[str, dict[str, Any]]:
+    """What the steps before `position` left, in this run or in those that it retries.
+
+    Raises:
+        Retryable: not now.
+    """
     wanted = {step.step_id for step in pipeline.steps[:position] if step.trigger != "on_failure"}
     found: dict[str, dict[str, Any]] = {}
     run: Run | None = parent

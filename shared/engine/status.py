@@ -2,6 +2,7 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -137,6 +138,25 @@ def find_run(tenant_id: str, run_id: str) -> StoredRun:
     if not found:
         raise NotFoundError("Run", run_id)
     return StoredRun.model_validate(found[0])
+
+
+def find_runs(tenant_id: str, run_ids: Sequence[str]) -> list[StoredRun]:
+    """Those of the runs that the tenant has, without their steps, in no order.
+
+    Raises:
+        NotFoundError: the tenant has no dataset.
+        WarehouseBusyError: not now.
+    """
+    dataset = check_tenant_id(tenant_id)
+    found = read_metadata(
+        query(
+            f"SELECT {RUN_FIELDS} FROM `{dataset}.x_meta_pipeline_runs`"  # noqa: S608 - checked dataset
+            " WHERE pipeline_logging_id IN UNNEST(@run_ids)",
+            run_ids=list(run_ids),
+        ),
+        tenant_id,
+    )
+    return [StoredRun.model_validate(row) for row in found]
 
 
 def read_metadata(about: Query, tenant_id: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared.engine.cancel import end_all
 from shared.errors import NotFoundError
-from shared.tenancy import api_key_ring, credentials, lifecycle
+from shared.tenancy import api_key_ring, credential_erasure, credentials, lifecycle
 from shared.tenancy.tenants import TenantProfile, TenantStatus
 
 _REASON_CODE = "tenant-inactive"
@@ -79,9 +79,11 @@ def offboard(tenant_id: str, *, changed_by: str) -> Offboarding:
     revoked = api_key_ring.revoke_all(tenant_id, revoked_by=changed_by, reason="tenant offboarded")
     destroyed = credentials.destroy_all(tenant_id, destroyed_by=changed_by)
     cancelled = _end_runs(tenant_id, f"Tenant {tenant_id!r} was offboarded.")
+    deleted = lifecycle.delete_datasets(tenant_id)
+    credential_erasure.erase(tenant_id)  # what is younger than an hour goes in the next night
     return Offboarding(
         profile=profile,
-        datasets_deleted=lifecycle.delete_datasets(tenant_id),
+        datasets_deleted=deleted,
         api_keys_revoked=revoked,
         credentials_destroyed=destroyed,
         runs_cancelled=cancelled,

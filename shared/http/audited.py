@@ -33,7 +33,7 @@ def record(action: str, response: Response) -> None:
             action=action,
             outcome=_outcome(status),
             actor_type=_actor_type(caller),
-            actor_id=caller.api_key_id if caller else None,
+            actor_id=(caller.api_key_id or caller.service_account) if caller else None,
             tenant_id=facts.get("tenant_id") or (caller.tenant_id if caller else None) or None,
             user_id=auth.user_id(),
             resource_type=action.partition(".")[0],
@@ -56,6 +56,8 @@ def _outcome(status: int) -> Outcome:
 def _actor_type(caller: "auth.Caller | None") -> audit.ActorType:
     if caller is None:
         return "anonymous"
+    if caller.service_account:
+        return "system"
     return "admin" if caller.is_admin else "api_key"
 
 

@@ -34,11 +34,14 @@ class Caller:
     scopes: tuple[str, ...] = ()
     """What the key allows; empty means everything."""
     is_admin: bool = False
+    service_account: str | None = None
+    """Whose OIDC token it was, for Cloud Scheduler's jobs."""
 
     @property
     def name(self) -> str:
         """What `recorded_by` columns hold: the user, else the key, else the operator."""
-        return self.user_id or self.api_key_id or ("admin" if self.is_admin else "anonymous")
+        known = self.user_id or self.api_key_id or self.service_account
+        return known or ("admin" if self.is_admin else "anonymous")
 
     def has(self, scope: str) -> bool:
         """Whether the caller may do what asks for `scope`."""
@@ -187,6 +190,25 @@ def require_operator() -> Caller:
         require_admin()
         known = g.caller = Caller("", None, user_id(), is_admin=True)
     return known
+
+
+def is_cloud_scheduler() -> bool:
+    """Whether a job of Cloud Scheduler asks, by its OIDC token; False where there is none.
+
+    Opens no more than the route that asks: the caller is nobody's operator.
+
+    Raises:
+        UnauthenticatedError: there is a token, and it is not that of the jobs.
+        Retryable: the token cannot be checked now.
+    """
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer" or request.headers.get("X-Admin-Key"):
+        return False
+    from shared.http import oidc
+
+    account = oidc.verify(token.strip())
+    g.caller = Caller("", None, user_id(), service_account=account)
+    return True
 
 
 def require_admin() -> None:

@@ -7,6 +7,7 @@ no credentials are allowed; and what is not named gets no header, which a browse
 from flask import Flask, Response, request
 
 from shared.http import problems
+from shared.http.routes import allowed_methods
 from shared.settings import settings
 
 _HEADERS = (
@@ -37,7 +38,7 @@ def install(app: Flask) -> None:
 def _preflight() -> Response | None:
     if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
         return None
-    methods = _methods()
+    methods = allowed_methods()
     if not methods:
         return None  # no such path: answered like any other request for it
     if not _is_allowed():
@@ -52,13 +53,6 @@ def _preflight() -> Response | None:
         "Access-Control-Max-Age": str(_MAX_AGE_SECONDS),
     }
     return Response(status=204, headers=headers)
-
-
-def _methods() -> list[str]:
-    from flask.globals import request_ctx
-
-    adapter = request_ctx.url_adapter
-    return sorted(adapter.allowed_methods()) if adapter else []
 
 
 def _allow(response: Response) -> Response:

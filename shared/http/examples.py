@@ -14,6 +14,7 @@ _BY_NAME: Mapping[str, Any] = {
     "api_key": "acme_corp_api_xK9mPqWz7LnR4vYtB2cD5fG8hJ1kM3nQ6sT0wX4z",
     "api_key_id": "3f0a8a52-7f43-4a0e-9d0b-0a4f5d5f7c11",
     "attempt": 1,
+    "backfill_id": "6d0f3a8e-5b1c-4f57-9c3d-2a7e8b9c0d1e",
     "bytes_estimated": 1_048_576,
     "bytes_processed": 1_048_576,
     "code": "foreign-table",

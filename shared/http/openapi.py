@@ -25,6 +25,7 @@ _SECURITY: dict[Auth, list[dict[str, list[str]]]] = {
     "api_key": [{"ApiKey": []}, {"AdminKey": []}],
     "admin": [{"AdminKey": []}],
     "admin_unless_open": [{"AdminKey": []}, {}],
+    "admin_or_scheduler": [{"AdminKey": []}, {"SchedulerToken": []}],
 }
 _REASONS = {
     400: "The request cannot be read.",
@@ -82,6 +83,12 @@ _SCHEMES: Mapping[str, Any] = {
         "in": "header",
         "name": "X-Admin-Key",
         "description": "The operator's key; opens everything, on any tenant.",
+    },
+    "SchedulerToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The OIDC token of Cloud Scheduler's jobs.",
     },
 }
 

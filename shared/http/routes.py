@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from pydantic import BaseModel
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.routing import Rule
 
 from shared.http import audited, auth, problems, rate_limits
 from shared.http.inputs import parse_body, parse_query
@@ -24,8 +26,10 @@ from shared.telemetry import log, log_context, trace
 MAX_BODY_BYTES = 1_000_000
 _LARGEST_REQUEST_BYTES = 32 * 1024 * 1024
 _OPERATOR = "operator"
-Auth = Literal["none", "api_key", "admin", "admin_unless_open"]
-"""`api_key` routes also take the admin key; `admin_unless_open` asks for none on an open stack."""
+_METHODS = "convergence.methods"
+Auth = Literal["none", "api_key", "admin", "admin_unless_open", "admin_or_scheduler"]
+"""`api_key` routes also take the admin key; `admin_unless_open` asks for none on an open stack;
+`admin_or_scheduler` takes the OIDC token of Cloud Scheduler's jobs instead of the admin key."""
 Scope = Literal["read", "run", "manage"]
 
 
@@ -73,13 +77,44 @@ def serve(app: Flask, routes: tuple[Route, ...]) -> None:
     app.before_request(_begin)
     app.after_request(_finish)
     problems.install(app)
+    methods: dict[str, list[str]] = {}
     for route in routes:
+        pattern = route.path.replace("{", "<").replace("}", ">")
+        methods.setdefault(pattern, []).append(route.method)
         app.add_url_rule(
-            route.path.replace("{", "<").replace("}", ">"),
+            pattern,
             endpoint=_name(route),
             view_func=_view(route),
             methods=[route.method],
+            provide_automatic_options=False,
         )
+    for pattern in methods:
+        app.url_map.add(Rule(pattern, endpoint=_METHODS))
+    app.view_functions[_METHODS] = _another_method
+    app.extensions[_METHODS] = {
+        pattern: sorted({*known, "OPTIONS", *(["HEAD"] if "GET" in known else ())})
+        for pattern, known in methods.items()
+    }
+
+
+def allowed_methods() -> list[str]:
+    """The methods that the request's path takes; none where there is no such path.
+
+    A path owns its methods: what `/tenants/{tenant_id}` takes is not taken by `/tenants/onboard`,
+    although its pattern fits.
+    """
+    rule = request.url_rule
+    known: dict[str, list[str]] = current_app.extensions.get(_METHODS, {})
+    if rule is not None and rule.rule in known:
+        return known[rule.rule]
+    return sorted(rule.methods or ()) if rule is not None else []
+
+
+def _another_method(**_: str) -> Response:
+    """Answer a method that no route of the path has."""
+    if request.method == "OPTIONS":
+        return Response(headers={"Allow": ", ".join(allowed_methods())})
+    raise MethodNotAllowed(valid_methods=allowed_methods())
 
 
 def _name(route: Route) -> str:
@@ -176,7 +211,8 @@ def _let_in(route: Route, tenant_id: str | None) -> None:
     if route.auth == "none" or (route.auth == "admin_unless_open" and settings().OPEN_ONBOARDING):
         return
     if route.auth != "api_key":
-        auth.require_operator()
+        if not (route.auth == "admin_or_scheduler" and auth.is_cloud_scheduler()):
+            auth.require_operator()
         rate_limits.spend(_name(route), _OPERATOR)
         return
     caller = auth.authenticated() if tenant_id is None else auth.caller_for(tenant_id)

@@ -184,7 +184,15 @@ def _give_up(tenant_id: str, admitted: Mapping[str, Admission]) -> None:
     raise Retryable(f"an admission of {tenant_id} took too long to count")
 
 
-def release(tenant_id: str, run_id: str, slot: int, usage_date: date) -> None:
+def release(
+    tenant_id: str,
+    run_id: str,
+    slot: int,
+    usage_date: date,
+    *,
+    status: str | None = None,
+    started_at: datetime | None = None,
+) -> None:
     """Give the slot back: the run has ended. Safe to repeat.
 
     Args:
@@ -192,11 +200,19 @@ def release(tenant_id: str, run_id: str, slot: int, usage_date: date) -> None:
         run_id: the run that has it.
         slot: as it was admitted.
         usage_date: as it was admitted; a later day where that is not known.
+        status: the run's final state, for the record.
+        started_at: when the run's first step began, for the record.
 
     Raises:
         Retryable: BigQuery does not answer; call again.
     """
-    rows.append(LEDGER, [_row(tenant_id, slot, "RELEASED", usage_date, pipeline_logging_id=run_id)])
+    facts = {"status": status, "started_at": started_at}
+    rows.append(LEDGER, [released_row(tenant_id, run_id, slot, usage_date, **facts)])
+
+
+def released_row(tenant_id: str, run_id: str, slot: int, usage_date: date, **facts: Any) -> Row:
+    """The row of the ledger by which `release` gives a slot back; `facts` are columns of it."""
+    return _row(tenant_id, slot, "RELEASED", usage_date, pipeline_logging_id=run_id, **facts)
 
 
 def refund_holes(older_than: timedelta = quota.DEAD_AFTER) -> int:

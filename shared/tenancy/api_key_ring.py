@@ -20,8 +20,8 @@ from shared.warehouse.rows import Row
 
 DEFAULT_GRACE = timedelta(hours=24)
 MAX_LISTED = 500
-_ROTATION_LEASE_SECONDS = 30.0
-_VIEW = "tenants.tenant_api_keys"
+ROTATION_LEASE_SECONDS = 30.0
+VIEW = "tenants.tenant_api_keys"
 _STATE = (
     "tenant_id, api_key_id, name, key_hash, key_prefix, encrypted_key, scopes, is_active,"
     " created_at, created_by, expires_at, revoked_at, revoked_reason, replaced_by"
@@ -122,7 +122,7 @@ def listed(tenant_id: str) -> list[KeyInfo]:
     fields = ", ".join(KeyInfo.model_fields)
     found = rows.read(
         query(
-            f"SELECT {fields} FROM `{_VIEW}` WHERE tenant_id = @tenant_id"  # noqa: S608 - own names
+            f"SELECT {fields} FROM `{VIEW}` WHERE tenant_id = @tenant_id"  # noqa: S608 - own names
             f" ORDER BY created_at DESC, api_key_id LIMIT {MAX_LISTED}",
             tenant_id=tenant_id,
         )
@@ -149,16 +149,16 @@ def rotate(
     from shared.warehouse import claims
     from shared.warehouse.claims import ClaimHeldError
 
-    old = _state(tenant_id, api_key_id)
+    old = state_of(tenant_id, api_key_id)
     check_scopes(old["scopes"], own_scopes)
     try:
-        claims.take(f"rotate--{api_key_id}", str(uuid.uuid4()), _ROTATION_LEASE_SECONDS)
+        claims.take(rotation_claim(api_key_id), str(uuid.uuid4()), ROTATION_LEASE_SECONDS)
     except ClaimHeldError as error:
         raise ConflictError(
             f"Key {api_key_id} is being rotated by another request.",
             retry_after_seconds=error.retry_after_seconds,
         ) from None
-    old = _state(tenant_id, api_key_id)
+    old = state_of(tenant_id, api_key_id)
     _refuse_to_rotate(old)
     now = datetime.now(UTC)
     life = old["expires_at"] - old["created_at"] if old["expires_at"] else None
@@ -171,7 +171,7 @@ def rotate(
     )
     ends = now + grace
     old["expires_at"] = min(ends, old["expires_at"]) if old["expires_at"] else ends
-    _append({**old, "replaced_by": new.api_key_id}, rotated_by)
+    append({**old, "replaced_by": new.api_key_id}, rotated_by)
     return new
 
 
@@ -195,10 +195,10 @@ def revoke(tenant_id: str, api_key_id: str, *, revoked_by: str, reason: str) -> 
         NotFoundError: the tenant has no such key.
         WarehouseBusyError: not now; ask again.
     """
-    state = _state(tenant_id, api_key_id)
+    state = state_of(tenant_id, api_key_id)
     if state["revoked_at"] is None:
         state = _revoked(state, reason)
-        _append(state, revoked_by)
+        append(state, revoked_by)
     return KeyInfo.model_validate(
         {name: state[name] for name in KeyInfo.model_fields if name in state}
     )
@@ -212,13 +212,13 @@ def revoke_all(tenant_id: str, *, revoked_by: str, reason: str) -> int:
     """
     states = rows.read(
         query(
-            f"SELECT {_STATE} FROM `{_VIEW}`"  # noqa: S608 - own names
+            f"SELECT {_STATE} FROM `{VIEW}`"  # noqa: S608 - own names
             " WHERE tenant_id = @tenant_id AND revoked_at IS NULL",
             tenant_id=tenant_id,
         )
     )
     for state in states:
-        _append(_revoked(state, reason), revoked_by)
+        append(_revoked(state, reason), revoked_by)
     return len(states)
 
 
@@ -227,10 +227,21 @@ def _revoked(state: dict[str, Any], reason: str) -> dict[str, Any]:
     return {**state, "is_active": False, "revoked_at": now, "revoked_reason": reason}
 
 
-def _state(tenant_id: str, api_key_id: str) -> dict[str, Any]:
+def rotation_claim(api_key_id: str) -> str:
+    """Who replaces the key or its envelope takes this claim first."""
+    return f"rotate--{api_key_id}"
+
+
+def state_of(tenant_id: str, api_key_id: str) -> dict[str, Any]:
+    """What every row of the key's log repeats, as it is now.
+
+    Raises:
+        NotFoundError: the tenant has no such key.
+        WarehouseBusyError: not now.
+    """
     found = rows.read(
         query(
-            f"SELECT {_STATE} FROM `{_VIEW}`"  # noqa: S608 - own names
+            f"SELECT {_STATE} FROM `{VIEW}`"  # noqa: S608 - own names
             " WHERE tenant_id = @tenant_id AND api_key_id = @api_key_id",
             tenant_id=tenant_id,
             api_key_id=api_key_id,
@@ -241,7 +252,12 @@ def _state(tenant_id: str, api_key_id: str) -> dict[str, Any]:
     return found[0]
 
 
-def _append(state: dict[str, Any], recorded_by: str) -> None:
-    values = {**state, "recorded_by": recorded_by, **rows.stamp()}
-    rows.append(api_keys.LOG, [Row(str(uuid.uuid4()), values)])
-    api_keys.forget(state["key_hash"])
+def append(values: dict[str, Any], recorded_by: str) -> None:
+    """Record a new state of a key.
+
+    Raises:
+        WarehouseBusyError: not now; nothing is known of the row.
+    """
+    row = {**values, "recorded_by": recorded_by, **rows.stamp()}
+    rows.append(api_keys.LOG, [Row(str(uuid.uuid4()), row)])
+    api_keys.forget(values["key_hash"])

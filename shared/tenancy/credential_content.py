@@ -121,8 +121,11 @@ def columns(sealed: Sealed) -> State:
         "credential_type": sealed.credential_type,
         "context": dict(sealed.context),
         "is_active": sealed.is_active,
+        "validation_id": None,
         "validation_status": "UNCHECKED",
         "validation_error": None,
+        "validation_checked": None,
+        "validation_problems": None,
         "last_validated_at": None,
         **envelope_columns(sealed.envelope),
     }

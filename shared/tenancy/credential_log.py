@@ -22,8 +22,9 @@ VIEW = "tenants.tenant_cloud_credentials"
 LOG = "tenants.tenant_cloud_credentials_log"
 _STATE = (
     "tenant_id, credential_id, provider, credential_type, credential_name, encrypted_credentials,"
-    " kms_key_version, context, is_active, validation_status, validation_error, last_validated_at,"
-    " expires_at, created_at, created_by"
+    " kms_key_version, context, is_active, validation_id, validation_status, validation_error,"
+    " validation_checked, validation_problems, last_validated_at, expires_at, created_at,"
+    " created_by"
 )
 """What every row of a credential's log repeats."""
 _SETTLE_SECONDS = 5.0
@@ -145,6 +146,24 @@ def request_rows(tenant_id: str, request_id: str) -> list[State]:
             request_id=request_id,
         )
     )
+
+
+def validation(tenant_id: str, validation_id: str) -> State | None:
+    """The state of a credential that a check has noted; None before it has.
+
+    Raises:
+        WarehouseBusyError: not now.
+    """
+    found = rows.read(
+        query(
+            f"SELECT {_STATE}, recorded_at, recorded_by FROM `{LOG}`"  # noqa: S608 - own names
+            " WHERE tenant_id = @tenant_id AND validation_id = @validation_id"
+            " ORDER BY recorded_at LIMIT 1",
+            tenant_id=tenant_id,
+            validation_id=validation_id,
+        )
+    )
+    return found[0] if found else None
 
 
 def new_state(tenant_id: str, credential_id: str) -> State:

@@ -1,13 +1,31 @@
 """After a rotation of the KMS key: data keys wrapped by its new version, secrets left as they are.
 
-Until then an old version keeps opening what it wrapped; it may be destroyed once `rewrap_all` found
-nothing left to do for any tenant.
+Until then an old version keeps opening what it wrapped; it may be destroyed once nothing is `due`.
 """
 
 from shared import crypto
 from shared.tenancy import credential_log
 from shared.tenancy.credential_content import envelope_columns, owner_of
-from shared.tenancy.credential_log import Ledger, State
+from shared.tenancy.credential_log import VIEW, Ledger, State
+from shared.warehouse import rows
+from shared.warehouse.queries import query
+
+
+def due(primary: str) -> list[tuple[str, str]]:
+    """Tenant and ID of every credential that another version than `primary` wraps.
+
+    Raises:
+        WarehouseBusyError: not now.
+    """
+    found = rows.read(
+        query(
+            f"SELECT tenant_id, credential_id FROM `{VIEW}`"  # noqa: S608 - own names
+            " WHERE encrypted_credentials IS NOT NULL AND IFNULL(kms_key_version, '') != @primary"
+            " ORDER BY tenant_id, credential_id",
+            primary=primary,
+        )
+    )
+    return [(row["tenant_id"], row["credential_id"]) for row in found]
 
 
 def rewrap(tenant_id: str, credential_id: str, *, primary: str, changed_by: str) -> bool:
@@ -36,23 +54,3 @@ def rewrap(tenant_id: str, credential_id: str, *, primary: str, changed_by: str)
         return {**state, **envelope_columns(crypto.rewrap(state["encrypted_credentials"], owner))}
 
     return bool(credential_log.change(tenant_id, step, changed_by=changed_by))
-
-
-def rewrap_all(tenant_id: str, *, changed_by: str) -> int:
-    """Re-wrap every credential of the tenant that the primary version does not wrap; how many.
-
-    After it, old versions of the key are needed by none of the tenant's credentials. May be
-    repeated.
-
-    Raises:
-        DecryptionError: a version that still wraps one is destroyed.
-        ConflictError: other changes are under way.
-        Retryable: not now; ask again.
-    """
-    primary = crypto.primary_version()
-    due = [
-        state["credential_id"]
-        for state in credential_log.read(tenant_id).states
-        if state["kms_key_version"] != primary
-    ]
-    return sum(rewrap(tenant_id, one, primary=primary, changed_by=changed_by) for one in due)

@@ -7,6 +7,7 @@ A secret is in the clear in two places only: the request that brings it, and wha
 
 import json
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -148,6 +149,8 @@ def get(tenant_id: str, credential_id: str) -> Credential:
 def destroy(tenant_id: str, credential_id: str, *, destroyed_by: str) -> Credential:
     """End a credential for good and show it as it was. Nothing opens it any more.
 
+    Its sealed secret stays in older rows of the log until `credential_erasure` overwrites it.
+
     Raises:
         NotFoundError: the tenant has no such credential.
         ConflictError: other changes are under way.
@@ -208,31 +211,28 @@ def secret_of(state: State) -> dict[str, Any]:
 
 
 def record_validation(
-    tenant_id: str, checked: State, *, problem: str | None, changed_by: str
-) -> Credential:
+    tenant_id: str, checked: State, facts: Mapping[str, Any], *, changed_by: str
+) -> Credential | None:
     """Note what a check of `checked` found; of a credential that was replaced since, nothing.
+
+    Args:
+        tenant_id: whose it is.
+        checked: the state that was looked at.
+        facts: the columns that a check sets.
+        changed_by: for the record.
 
     Raises:
         NotFoundError: it was deleted.
         ConflictError: other changes are under way.
         Retryable: not now; ask again.
     """
-    newest: list[State] = []
 
     def step(ledger: Ledger) -> State | None:
         state = ledger.find(checked["credential_id"])
-        newest[:] = [state]
-        if not _is_same_secret(state, checked):
-            return None
-        return {
-            **state,
-            "validation_status": "INVALID" if problem else "VALID",
-            "validation_error": problem,
-            "last_validated_at": datetime.now(UTC),
-        }
+        return {**state, **facts} if _is_same_secret(state, checked) else None
 
     changed = credential_log.change(tenant_id, step, changed_by=changed_by)
-    return shown(changed or newest[0])
+    return shown(changed) if changed else None
 
 
 def ensure_dataset(tenant_id: str) -> Literal["CREATED", "EXISTS"]:

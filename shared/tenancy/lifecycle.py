@@ -118,8 +118,7 @@ def change(
             f"Tenant {tenant_id!r} is being changed by another request. Ask again in a moment.",
             retry_after_seconds=error.retry_after_seconds,
         ) from None
-    tenants.record(changed, recorded_by=changed_by)
-    return changed
+    return tenants.record(changed, recorded_by=changed_by)
 
 
 def move(

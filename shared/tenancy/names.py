@@ -13,9 +13,13 @@ from shared.errors import FieldProblem, InvalidInputError
 TENANT_ID_PATTERN = r"^[a-z][a-z0-9_]{2,49}$"
 DATASET_TYPE_PATTERN = r"^(gcp|aws|azure)_(bronze|silver|gold)_[a-z0-9]+(_[a-z0-9]+)*$"
 RESERVED_TENANT_IDS = frozenset(
-    {"tenants", "customers", "billing_export", "information_schema", "region_us", "admin", "system"}
+    {
+        *("tenants", "customers", "billing_export", "admin", "system"),
+        *("information_schema", "region_us"),
+        "onboard",
+    }
 )
-"""Datasets of the service itself and words that BigQuery reads differently."""
+"""Datasets of the service itself, words that BigQuery reads differently, and a path's last word."""
 
 _TENANT_ID = re.compile(TENANT_ID_PATTERN)
 _DATASET_TYPE = re.compile(DATASET_TYPE_PATTERN)

@@ -20,6 +20,15 @@ class Plan(Model):
     concurrent_limit: int = Field(ge=1, description="Pipeline runs at one time.")
     team_limit: int = Field(ge=1, description="Team members; enforced by the frontend.")
     providers_limit: int = Field(ge=1, description="Cloud providers with stored credentials.")
+    max_bytes_billed: int | None = Field(
+        default=None,
+        ge=1,
+        description="Bytes that one query may scan. Holds at once for every tenant of the plan.",
+    )
+
+    def subscribed(self) -> dict[str, int]:
+        """The limits that are copied into a tenant's subscription."""
+        return self.model_dump(exclude={"description", "max_bytes_billed"})
 
 
 class Plans(Model):
@@ -50,3 +59,9 @@ def plan(name: str) -> Plan:
             [FieldProblem("/subscription_plan", f"must be one of {', '.join(known)}", name)]
         )
     return found
+
+
+def max_bytes_billed(name: str) -> int | None:
+    """Bytes that one query of a tenant with this plan may scan; None for no limit."""
+    known = plans().get(name.upper())
+    return known.max_bytes_billed if known else None

@@ -47,6 +47,11 @@ class NoSubscriptionError(AccessDeniedError):
 
     code = "no-subscription"
 
+    def __init__(self, tenant_id: str) -> None:
+        super().__init__(
+            f"Tenant {tenant_id!r} has no active subscription. Subscribe to a plan first."
+        )
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -90,6 +95,8 @@ class Usage:
     """When the tenant subscribed first; it has no rows from before."""
     own: Mapping[str, Admission]
     """Those of the runs asked for that are in already."""
+    status: str = "ACTIVE"
+    """Of the subscription; in any other none of the limits opens anything."""
 
     @property
     def today(self) -> date:
@@ -218,7 +225,20 @@ def read(tenant_id: str, run_ids: Sequence[str] = ()) -> Usage:
     Reads the partitions of this month, and at least of the last two days.
 
     Raises:
-        NoSubscriptionError: the tenant has no running subscription.
+        NoSubscriptionError: the tenant has no running subscription, so it may start nothing.
+        WarehouseBusyError: not now.
+    """
+    usage = look(tenant_id, run_ids)
+    if usage.status != "ACTIVE":
+        raise NoSubscriptionError(tenant_id)
+    return usage
+
+
+def look(tenant_id: str, run_ids: Sequence[str] = ()) -> Usage:
+    """What `read` tells, also of a tenant that is suspended.
+
+    Raises:
+        NoSubscriptionError: the tenant never had a subscription.
         WarehouseBusyError: not now.
     """
     now = datetime.now(UTC)
@@ -234,10 +254,8 @@ def read(tenant_id: str, run_ids: Sequence[str] = ()) -> Usage:
             run_ids=list(run_ids),
         )
     )
-    if not found or found[0]["status"] != "ACTIVE":
-        raise NoSubscriptionError(
-            f"Tenant {tenant_id!r} has no active subscription. Subscribe to a plan first."
-        )
+    if not found:
+        raise NoSubscriptionError(tenant_id)
     return _usage(now, found[0])
 
 
@@ -255,6 +273,7 @@ def _usage(now: datetime, row: Mapping[str, Any]) -> Usage:
         recent=frozenset(row["recent"] or ()),
         subscribed_at=row["subscribed_at"],
         own={entry["run_id"]: Admission(**entry) for entry in row["own"] or ()},
+        status=row["status"],
     )
 
 

@@ -1,7 +1,7 @@
 """Tenant profiles: who a tenant is and in which state. Only ever appended to."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -68,6 +68,24 @@ def find(tenant_id: str) -> TenantProfile | None:
     return from_row(found[0]) if found else None
 
 
+def find_all(tenant_ids: Sequence[str]) -> dict[str, TenantProfile]:
+    """The profiles of those that have one, as they are now, by tenant; one query.
+
+    Raises:
+        WarehouseBusyError: not now.
+    """
+    if not tenant_ids:
+        return {}
+    fields = ", ".join(TenantProfile.model_fields)
+    found = rows.read(
+        query(
+            f"SELECT {fields} FROM `{PROFILES}` WHERE tenant_id IN UNNEST(@tenant_ids)",  # noqa: S608 - own names
+            tenant_ids=list(tenant_ids),
+        )
+    )
+    return {row["tenant_id"]: from_row(row) for row in found}
+
+
 def profile(tenant_id: str) -> TenantProfile:
     """The tenant's profile, at most a minute old.
 
@@ -100,23 +118,25 @@ def _existing(tenant_id: str) -> TenantProfile:
     return found
 
 
-def record(state: TenantProfile, *, recorded_by: str) -> None:
-    """Append `state` as the tenant's newest."""
+def record(state: TenantProfile, *, recorded_by: str) -> TenantProfile:
+    """Append `state` as the tenant's newest; it with the time at which that was."""
+    stamp = rows.stamp()
     values: dict[str, Any] = {
         **state.model_dump(mode="python", exclude={"recorded_at"}),
         "status": str(state.status),
         "dataset_id": state.tenant_id,
         "location": settings().BIGQUERY_LOCATION,
         "recorded_by": recorded_by,
-        **rows.stamp(),
+        **stamp,
     }
     rows.append(_PROFILES_LOG, [Row(str(uuid.uuid4()), values)])
     _profiles.forget(state.tenant_id)
+    return state.model_copy(update={"recorded_at": stamp["recorded_at"]})
 
 
 def subscribe(tenant_id: str, plan_name: str, *, recorded_by: str) -> None:
     """Append the tenant's subscription to a plan, with the plan's limits as they are today."""
-    limits = plans.plan(plan_name).model_dump(exclude={"description"})
+    limits = plans.plan(plan_name).subscribed()
     values = {
         "tenant_id": tenant_id,
         "subscription_id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"subscription/{tenant_id}")),

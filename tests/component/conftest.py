@@ -66,7 +66,7 @@ def cloud() -> Iterator[Cloud]:
         bigquery = start_server()
         running.callback(bigquery.stop)
         services = {}
-        for name in ("pubsub", "kms", "secrets", "mailbox"):
+        for name in ("pubsub", "kms", "secrets", "mailbox", "identity", "azure"):
             services[name] = start_service(name, host="127.0.0.1", port=0, state=None)
             running.callback(services[name].stop)
         address = {name: f"127.0.0.1:{service.port}" for name, service in services.items()}
@@ -83,6 +83,10 @@ def cloud() -> Iterator[Cloud]:
                 "KMS_KEY_NAME": f"{_KEYS}/tenant-secrets",
                 "API_KEY_CHECKSUM_SECRET": f"{_SECRETS}/api-key-checksum/versions/latest",
                 "ADMIN_API_KEY_SECRET": f"{_SECRETS}/admin-api-key/versions/latest",
+                "GOOGLE_TOKEN_URL": f"http://{address['identity']}/token",
+                "AZURE_AUTHORITY_URL": f"http://{address['identity']}",
+                "AZURE_MANAGEMENT_URL": f"http://{address['azure']}",
+                "AZURE_BLOB_URL": f"http://{address['azure']}/blob/{{account}}",
                 "OPEN_ONBOARDING": "true",
                 "SMTP_HOST": "127.0.0.1",
                 "SMTP_PORT": str(smtp_port),

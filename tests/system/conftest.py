@@ -1,5 +1,6 @@
 """The whole thing: bundles as processes behind the gateway, on a local cloud of its own."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             client_options={"api_endpoint": environment["BIGQUERY_EMULATOR_HOST"]},
         )
         sample_data.write(client, shape=Shape(rows=5_000))
+        sample_data.write(client, shape=Shape(rows=5_000), detailed=True)
         yield World(
             stack=stack,
             http=httpx.Client(base_url=stack.urls["gateway"], timeout=60),
@@ -38,11 +40,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def _impatient_topology(path: Path) -> Path:
-    """The deployed topology with short backoffs: a redelivery takes tenths of a second."""
+    """The deployed topology with short backoffs: a redelivery takes tenths of a second.
+
+    Scheduled jobs run when a test says so (`POST /jobs/{name}:run` of the local Cloud Scheduler).
+    `LIMITS=1 make system` holds BigQuery's published rates and delays, too.
+    """
     content = yaml.safe_load(Path("infra/topology.yaml").read_text(encoding="utf-8"))
     for subscription in content["subscriptions"].values():
         subscription["minimum_backoff_seconds"] = 0.2
         subscription["maximum_backoff_seconds"] = 1
+    content["local"]["pause_scheduler_jobs"] = True
+    content["local"]["enforce_bigquery_limits"] = os.environ.get("LIMITS") == "1"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path
 

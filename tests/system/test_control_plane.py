@@ -46,7 +46,7 @@ def test_ready_names_the_services(world: World) -> None:
         answer = httpx.get(f"{world.stack.urls['api']}/ready", timeout=30)
         return answer if answer.status_code == 200 else None
 
-    answer = wait_until(ready, timeout=30, message="/ready", every=0.5)
+    answer = wait_until(ready, timeout=90, message="/ready", every=0.5)
     assert answer is not None
     assert answer.json()["checks"] == {"bigquery": "ok", "pubsub": "ok", "kms": "ok"}
 
@@ -392,4 +392,4 @@ def test_the_operator_names_the_tenant_of_a_run(world: World, tenant: Tenant) ->
     def ended() -> bool:
         return world.status(tenant, run_id)["status"] in FINAL
 
-    wait_until(ended, timeout=30, message="the end of the run")
+    wait_until(ended, timeout=90, message="the end of the run")

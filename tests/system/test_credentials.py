@@ -81,7 +81,7 @@ def test_credential_lives_through_its_routes(world: World, tenant: Tenant, desk:
     assert shown in desk.content(200, "GET")["credentials"]
     valid = desk.content(200, "POST", f"{one}/validate")
     assert (valid["checked"], valid["validation_status"], valid["problems"]) == (
-        "shape",
+        "provider",
         "VALID",
         [],
     )

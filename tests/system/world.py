@@ -69,7 +69,7 @@ class World:
         content: dict[str, Any] = answer.json()
         return content
 
-    def finished(self, tenant: Tenant, run_id: str, timeout: float = 60) -> dict[str, Any]:
+    def finished(self, tenant: Tenant, run_id: str, timeout: float = 120) -> dict[str, Any]:
         """The run once it has ended; it may not be in the log yet."""
         path = f"/api/v1/pipelines/runs/{run_id}"
 

@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
+import hypothesis
 import pytest
 
 from shared.settings import Settings, settings
 from shared.telemetry import logger
 
 PROJECT = "convergence-unit"
+
+# The first example of a test may have to wait for a processor that others use.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[3]
-SERVICES = ["bigquery", "pubsub", "kms", "secrets", "mailbox", "gateway"]
+SERVICES = [
+    "bigquery", "pubsub", "kms", "secrets", "mailbox", "aws", "azure", "gateway", "cloud-scheduler",
+]  # fmt: skip
 
 
 def command(service: str, *arguments: str) -> list[str]:
@@ -36,9 +38,9 @@ def test_a_service_says_ready_and_ends_on_a_signal(
         socket.create_connection(("127.0.0.1", int(found[1])), timeout=5).close()
         began = time.monotonic()
         process.send_signal(number)
-        output, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=30)
         assert (process.returncode, output, errors) == (0, "", "")
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -51,7 +53,7 @@ def test_an_ephemeral_service_writes_nothing(tmp_path: Path, service: str) -> No
         assert process.stdout
         assert "ready" in process.stdout.readline()
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=30)
     assert not state.exists()
 
 

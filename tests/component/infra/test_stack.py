@@ -31,6 +31,7 @@ def test_each_service_has_its_line_before_ready(stack: RunningStack) -> None:
     lines = stack.output().splitlines()
     told = {line.split()[2]: line for line in lines[: lines.index("ready")]}
     services = {"bigquery", "pubsub", "kms", "secrets", "mailbox", "smtp", "gateway"}
+    services |= {"aws", "azure", "cloud-scheduler", "identity"}
     assert services | {"echo", "inbox", "provision"} == set(told)
     for name, port in stack.ports.items():
         assert f":{port}" in told[name]
@@ -46,7 +47,10 @@ def test_a_function_runs_from_its_compiled_bundle(stack: RunningStack) -> None:
 
 def test_a_function_is_told_where_everything_is(stack: RunningStack) -> None:
     environment = ask(stack, "/echo/x").json()["environment"]
-    assert stack.environment().items() <= environment.items()
+    shared = stack.environment()
+    bigquery = shared.pop("BIGQUERY_EMULATOR_HOST").removeprefix("http://")
+    assert environment["BIGQUERY_EMULATOR_HOST"] == f"http://tester:@{bigquery}"
+    assert shared.items() <= environment.items()
     assert environment["GCP_PROJECT_ID"] == "convergence-local"
     assert environment["OPEN_ONBOARDING"] == "true"
     assert environment["KMS_KEY_NAME"].endswith("/cryptoKeys/tenant-secrets")

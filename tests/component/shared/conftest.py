@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 
+import httpx
 import pytest
 
 from shared.settings import Settings, settings
@@ -66,3 +67,28 @@ def _central(cloud: Cloud) -> None:
 @pytest.fixture
 def central(_central: None, _environment: None) -> None:
     """The central dataset `tenants` exists."""
+
+
+@pytest.fixture
+def refuse(_environment: None) -> Callable[[str], None]:
+    """Let the token endpoints refuse an account, an application or a directory from now on."""
+
+    def say(principal: str) -> None:
+        _tell_identity("refusals", {"principal": principal})
+
+    return say
+
+
+@pytest.fixture
+def away(_environment: None) -> Callable[[int], None]:
+    """Let the token endpoints fail the next so many requests."""
+
+    def say(times: int) -> None:
+        _tell_identity("faults", {"times": times})
+
+    return say
+
+
+def _tell_identity(what: str, content: dict[str, object]) -> None:
+    url = f"{settings().AZURE_AUTHORITY_URL}/_local/{what}"
+    httpx.post(url, json=content, timeout=10).raise_for_status()

@@ -1,6 +1,6 @@
 """Pub/Sub's part in component tests: takes what was published for a tenant and delivers it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.api_core.exceptions import DeadlineExceeded
@@ -13,13 +13,13 @@ from tests.waiting import wait_until
 
 _PATIENCE_SECONDS = 0.2
 """A published message is there at once; a pull without one waits for the next."""
-TOPICS = ("step-gcp", "step-customer", "step-shared")
+TOPICS = ("step-gcp", "step-aws", "step-azure", "step-customer", "step-shared")
 
 
 class Post:
-    """Subscriptions to every step topic that see the messages of one tenant only."""
+    """Subscriptions, to every step topic mostly, that see the messages of one tenant only."""
 
-    def __init__(self, project: str, tenant_id: str) -> None:
+    def __init__(self, project: str, tenant_id: str, topics: Sequence[str] = TOPICS) -> None:
         self._client = pubsub_v1.SubscriberClient()
         self._subscriptions = [
             self._client.create_subscription(
@@ -30,7 +30,7 @@ class Post:
                     "ack_deadline_seconds": 600,
                 }
             ).name
-            for topic in TOPICS
+            for topic in topics
         ]
 
     def close(self) -> None:
@@ -80,4 +80,4 @@ def deliver(message: StepMessage, handle: Callable[[StepMessage], None] = execut
             return False
         return True
 
-    wait_until(acknowledged, timeout=30, message=f"acknowledgement of {message.step.step_id}")
+    wait_until(acknowledged, timeout=90, message=f"acknowledgement of {message.step.step_id}")

@@ -145,6 +145,7 @@ def test_templates_need_no_store(api: FlaskClient) -> None:
     assert one.json["description"] == "Google Cloud cost of {tenant_id} on {date}"
     assert [step["step_id"] for step in one.json["steps"]] == [
         "extract_billing_costs",
+        "check_billing_costs",
         "notify_on_failure",
     ]
 

@@ -33,11 +33,16 @@ def references(part: Any) -> list[str]:
     return []
 
 
-def test_document_names_every_route_of_the_api(api: FlaskClient, document: dict[str, Any]) -> None:
+def test_document_names_every_route_of_api_and_scheduler(
+    api: FlaskClient, document: dict[str, Any]
+) -> None:
+    from functions.scheduler import main as scheduler
+
     undocumented = {"/openapi.json", "/docs", "/docs/<name>"}
     served = {
         (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
-        for rule in api.application.url_map.iter_rules()
+        for application in (api.application, scheduler.application())
+        for rule in application.url_map.iter_rules()
         if rule.rule not in undocumented
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -13,6 +14,7 @@ from shared.tenancy import api_keys, tenants
 from shared.tenancy.tenants import TenantStatus
 from shared.warehouse import rows, tables
 from shared.warehouse.queries import query
+from shared.warehouse.schemas import load_folder
 from tests.component.conftest import PROJECT, Cloud
 from tests.component.shared.post import Post
 
@@ -217,6 +219,51 @@ def test_billing_account_of_another_tenant_is_refused_before_anything_is_made(
     assert caught.value.problems[0].pointer == "/billing_account_ids"
     assert tenants.find(second) is None
     assert tables.dataset_labels(second) is None
+
+
+@pytest.mark.parametrize("broken", ["step", "key"])
+def test_onboarding_that_fails_leaves_a_failed_run_and_tells_the_administrator(
+    broken: str, new_id: str, letters: Post, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step fails where an earlier attempt has left its tables; or what comes after it fails."""
+    if broken == "step":
+        tables.ensure_dataset(new_id, labels={"tenant_id": new_id})
+        tables.ensure(new_id, load_folder("tenant"))
+        cloud.fail("tables.get", status=403, reason="accessDenied", message="no longer ours")
+        expected = "no longer ours"
+    else:
+        monkeypatch.setattr(api_keys, "mint", Mock(side_effect=Retryable("KMS is away")))
+        expected = "KMS is away"
+
+    with pytest.raises(ConvergenceError, match=expected):
+        onboard(wanted(new_id))
+    letters.deliver_all()
+
+    (run,) = rows.read(query(f"SELECT * FROM `{new_id}.x_meta_pipeline_runs`"))
+    assert (run["status"], run["failed_step"]) == ("FAILED", "create_infrastructure")
+    assert expected in run["error"]
+    (mail,) = cloud.mails(f"{new_id}@acme.example")
+    assert "Onboarding failed" in mail["subject"]
+    found = tenants.find(new_id)
+    assert found is not None
+    assert found.status is TenantStatus.FAILED
+    assert expected in (found.status_reason or "")
+
+
+def test_of_two_at_once_with_one_billing_account_one_gets_it(fresh: Callable[[], str]) -> None:
+    ids = [fresh() for _ in range(4)]
+    account = f"{ids[0][2:8].upper()}-000000-000000"
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(
+            pool.map(attempt, [wanted(one, billing_account_ids=(account,)) for one in ids])
+        )
+
+    (winner,) = [outcome for outcome in outcomes if isinstance(outcome, Onboarded)]
+    others = [outcome for outcome in outcomes if not isinstance(outcome, Onboarded)]
+    assert all(isinstance(other, ConflictError | InvalidInputError) for other in others)
+    assert tenants.owners_of_billing_accounts((account,)) == {account: winner.tenant_id}
+    assert [one for one in ids if tenants.find(one)] == [winner.tenant_id]
 
 
 @pytest.mark.parametrize(

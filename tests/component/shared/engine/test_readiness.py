@@ -34,7 +34,7 @@ def test_service_that_is_away_is_named_and_the_others_are_well(
     finally:
         clients.kms_client.cache_clear()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert (found["bigquery"], found["pubsub"]) == ("ok", "ok")
     assert "does not answer" in found["kms"]
 

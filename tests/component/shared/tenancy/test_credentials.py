@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,14 @@ from shared.clients import kms_client
 from shared.crypto import DecryptionError
 from shared.errors import ConflictError, NotFoundError
 from shared.settings import settings
-from shared.tenancy import credential_log, credential_rotation, credentials, lifecycle, plans
+from shared.tenancy import (
+    credential_erasure,
+    credential_log,
+    credential_rotation,
+    credentials,
+    lifecycle,
+    plans,
+)
 from shared.tenancy.credential_content import (
     Content,
     CredentialInactiveError,
@@ -59,7 +67,7 @@ def log_of(tenant_id: str) -> list[dict[str, Any]]:
 def allow_providers(tenant_id: str, limit: int) -> None:
     """A subscription with its own number of providers."""
     lifecycle.set_subscription_status(tenant_id, "ACTIVE", recorded_by="test")
-    limits = plans.plan("STARTER").model_dump(exclude={"description"})
+    limits = plans.plan("STARTER").subscribed()
     values = {
         "tenant_id": tenant_id,
         "subscription_id": tenant_id,
@@ -296,18 +304,30 @@ def test_rotation_rewraps_without_touching_the_ciphertext(
         credentials.open_credential(tenant_id, untouched)
 
 
-def test_rewrapping_all_does_what_is_due_once(fresh: Callable[[], str], own_key: str) -> None:
-    tenant_id = fresh()
-    stored = [store(tenant_id, name=f"name {n}") for n in range(2)]
-    assert credential_rotation.rewrap_all(tenant_id, changed_by="rotation") == 0
-    old = rotate(own_key)
+def test_deleted_and_replaced_secrets_are_overwritten_and_nothing_else(
+    fresh: Callable[[], str],
+) -> None:
+    tenant_id, neighbour = fresh(), fresh()
+    kept = store(tenant_id, name="kept")
+    deleted = store(tenant_id, name="deleted")
+    others = store(neighbour)
+    credentials.replace(
+        tenant_id, kept, content(fields=aws_keys(), name="kept"), changed_by="alice"
+    )
+    credentials.destroy(tenant_id, deleted, destroyed_by="alice")
+    before = log_of(tenant_id)
 
-    assert credential_rotation.rewrap_all(tenant_id, changed_by="rotation") == 2
-    assert credential_rotation.rewrap_all(tenant_id, changed_by="rotation") == 0
+    assert credential_erasure.erase(tenant_id) == 0  # BigQuery still protects these rows
+    assert credential_erasure.erase(tenant_id, older_than=timedelta(0)) == 2
+    assert credential_erasure.erase(tenant_id, older_than=timedelta(0)) == 0
 
-    kms_client().destroy_crypto_key_version(name=old)
-    for credential_id in stored:
-        assert credentials.open_credential(tenant_id, credential_id) == aws_role()
+    after = log_of(tenant_id)
+    sealed = [row["credential_id"] for row in after if row["encrypted_credentials"]]
+    assert sealed == [kept]
+    gone = {"encrypted_credentials": None, "kms_key_version": None}
+    assert [row | gone for row in before] == [row | gone for row in after]
+    assert credentials.open_credential(tenant_id, kept) == aws_keys()
+    assert credentials.open_credential(neighbour, others) == aws_role()
 
 
 def test_dataset_is_made_where_it_is_missing(fresh: Callable[[], str]) -> None:

@@ -109,6 +109,8 @@ def test_suspended_subscription_shuts_admission_and_keeps_its_limits(tenant_id: 
 
     with pytest.raises(NoSubscriptionError):
         quota.read(tenant_id)
+    looked = quota.look(tenant_id)
+    assert (looked.status, looked.limits.plan_name) == ("SUSPENDED", "PROFESSIONAL")
 
     lifecycle.set_subscription_status(tenant_id, "ACTIVE", recorded_by="admin")
     assert lifecycle.subscription(tenant_id) == before

@@ -73,6 +73,7 @@ def test_quota_shows_use_limits_what_remains_and_when_it_resets(
     assert found == {
         "tenant_id": customer.tenant_id,
         "plan_name": "TEST",
+        "subscription_status": "ACTIVE",
         "usage_date": usage.today.isoformat(),
         "pipelines_run_today": 2,
         "daily_limit": 4,

@@ -1,10 +1,17 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.engine.launch import RUN_DEADLINE, first_message, run_id_for
+from shared.engine.launch import (
+    LONGEST_RUN,
+    RUN_DEADLINE,
+    first_message,
+    run_id_for,
+    time_for,
+)
 from shared.templates.models import ResolvedPipeline
 from tests.runs import a_run, a_step
 
@@ -48,3 +55,25 @@ def test_first_message_asks_for_the_first_step_that_does_not_wait_for_a_failure(
     assert message.deadline is not None
     left = message.deadline - datetime.now(UTC)
     assert RUN_DEADLINE * 0.9 < left <= RUN_DEADLINE
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ((60, 540), RUN_DEADLINE),
+        ((7200,), timedelta(hours=2, minutes=10)),
+        ((7200, 3600, 540), timedelta(hours=3, minutes=19)),
+        ((21_600,) * 9, LONGEST_RUN),
+    ],
+)
+def test_run_has_the_time_of_its_steps_and_an_hour_at_least(
+    seconds: tuple[int, ...], expected: timedelta
+) -> None:
+    steps = tuple(a_step(f"s{n}", timeout_seconds=value) for n, value in enumerate(seconds))
+    pipeline = ResolvedPipeline(
+        provider="gcp", domain="cost", template_name="x", pipeline_id="x", description="",
+        variables={}, steps=steps,
+    )  # fmt: skip
+
+    assert time_for(pipeline) == expected
+    assert time_for(pipeline) < timedelta(days=2)

@@ -3,12 +3,21 @@ import re
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
+from shared.http.routes import Route, serve
+from shared.models import Model
 from shared.telemetry import configure_logging
 
 PATH = "/shops/corner/orders"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+class Said(Model):
+    """An answer."""
+
+    text: str
 
 
 def body_of(answer: Any) -> Any:
@@ -154,3 +163,26 @@ def test_request_is_logged_once_with_its_id_and_without_its_body(
     assert (entry["request_id"], entry["status"], entry["path"]) == ("r1", 201, PATH)
     assert entry["user_id"] == "u" * 200
     assert "confidential" not in logged
+
+
+def test_a_path_takes_its_own_methods_not_those_of_a_pattern_that_fits_it_too() -> None:
+    app = Flask("toy", static_folder=None)
+    serve(
+        app,
+        (
+            Route("GET", "/shops/{shop}", lambda shop: Said(text=shop), "Look", Said, auth="none"),
+            Route("POST", "/shops/open", lambda: Said(text="new"), "Open", Said, auth="none"),
+        ),
+    )
+    client = app.test_client()
+
+    assert client.post("/shops/open").json == {"text": "new"}
+    for method in ("GET", "PATCH", "TRACE"):
+        refused = client.open("/shops/open", method=method)
+        assert refused.status_code == 405
+        assert refused.headers["Allow"] == "OPTIONS, POST"
+        assert refused.content_type == "application/problem+json"
+    asked = client.options("/shops/open")
+    assert (asked.status_code, asked.headers["Allow"]) == (200, "OPTIONS, POST")
+    assert client.options("/shops/tea").headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert client.head("/shops/tea").status_code == 200
