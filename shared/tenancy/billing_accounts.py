@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from shared.errors import ConflictError, FieldProblem, InvalidInputError, Retryable
 from shared.tenancy import tenants
 from shared.warehouse import claims
+from shared.warehouse.claims import Holder
 
 LEASE = timedelta(seconds=60)
 """How long an onboarding has from its claim to its profile."""
@@ -73,11 +74,16 @@ def _take(account: str, tenant_id: str) -> datetime:
         left = (holder.taken_at + LEASE - datetime.now(UTC)).total_seconds()
         if left > 0 and holder.is_(tenant_id):
             return holder.taken_at
-        if left > 0:
+        if left > 0 and not _has_left(holder, account):
             raise ConflictError(
                 f"Billing account {account} is being claimed by another tenant at this moment.",
                 retry_after_seconds=left,
             )
+
+
+def _has_left(holder: Holder, account: str) -> bool:
+    """Whether a claim is of a tenant that was offboarded since; it never onboards again."""
+    return any(map(holder.is_, tenants.former_owners_of_billing_account(account)))
 
 
 def _refuse_taken(accounts: Sequence[str], tenant_id: str) -> None:

@@ -164,6 +164,22 @@ def owners_of_billing_accounts(accounts: tuple[str, ...]) -> dict[str, str]:
     return {row["account"]: row["tenant_id"] for row in found}
 
 
+def former_owners_of_billing_account(account: str) -> list[str]:
+    """The tenants that had the account until they were offboarded.
+
+    Raises:
+        WarehouseBusyError: not now.
+    """
+    found = rows.read(
+        query(
+            f"SELECT tenant_id FROM `{PROFILES}`"  # noqa: S608 - own names
+            " WHERE @account IN UNNEST(billing_account_ids) AND status = 'OFFBOARDED'",
+            account=account,
+        )
+    )
+    return [row["tenant_id"] for row in found]
+
+
 def from_row(row: Mapping[str, Any]) -> TenantProfile:
     """The profile in a row of the view; what is NULL there has its default."""
     known = {name: value for name, value in row.items() if value is not None}

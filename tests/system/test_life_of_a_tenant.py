@@ -20,8 +20,8 @@ from tests.credential_samples import (
 from tests.system.world import ADMIN_KEY, DAY, FINAL, PROJECT, World
 from tests.waiting import wait_until
 
-ACCOUNT = ACCOUNTS[2].billing_account_id
-"""One that no other test claims."""
+ACCOUNT = ACCOUNTS[3].billing_account_id
+"""One that no other test's tenant keeps."""
 OPERATOR = {"X-Admin-Key": ADMIN_KEY, "X-User-ID": "operator-7"}
 TEMPLATE = "gcp/cost/cost_billing"
 

@@ -107,7 +107,7 @@ def content_of(answer: "requests.Response", service: str, place: str) -> Any:
         return json.loads(
             answer.content, parse_float=Decimal, parse_int=Decimal, parse_constant=_no_number
         )
-    except ValueError:
+    except (ValueError, ArithmeticError):
         raise IncompleteAnswerError(service, f"{place} is no whole JSON") from None
 
 

@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import pytest
 
 from shared.clients import bigquery_client
+from shared.engine import tenant_states
 from shared.engine.onboarding import NewTenant, Onboarded, onboard
 from shared.errors import ConflictError, ConvergenceError, InvalidInputError, Retryable
 from shared.tenancy import api_keys, tenants
@@ -264,6 +265,19 @@ def test_of_two_at_once_with_one_billing_account_one_gets_it(fresh: Callable[[],
     assert all(isinstance(other, ConflictError | InvalidInputError) for other in others)
     assert tenants.owners_of_billing_accounts((account,)) == {account: winner.tenant_id}
     assert [one for one in ids if tenants.find(one)] == [winner.tenant_id]
+
+
+def test_billing_account_is_free_again_once_its_tenant_was_offboarded(
+    fresh: Callable[[], str],
+) -> None:
+    first, second = fresh(), fresh()
+    account = f"{first[2:8].upper()}-000000-000000"
+    onboard(wanted(first, billing_account_ids=(account,)))
+    tenant_states.offboard(first, changed_by="admin")
+
+    onboard(wanted(second, billing_account_ids=(account,)))
+
+    assert tenants.owners_of_billing_accounts((account,)) == {account: second}
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,11 @@ SECOND_PAGES: list[tuple[Answer, type[Exception], str]] = [
     (page(a_page([[*TODAY[:4], None]])), SourceShapeError, "Currency in rows[0]"),
     (Answer(json.dumps(a_page([TODAY])).replace("2.5", "NaN").encode()), IncompleteAnswerError, ""),
     (
+        Answer(json.dumps(a_page([TODAY])).replace("2.5", f"1e{'9' * 30}").encode()),
+        IncompleteAnswerError,
+        "page 2 is no whole JSON",
+    ),
+    (
         Answer(json.dumps(a_page([TODAY])).replace("2.5", "1e99").encode()),
         SourceShapeError,
         "holds",
