@@ -283,7 +283,7 @@ def slots_come_back(
     assert fanout.live_runs() == {}
     runs = fanout.run_log(ids, began)
     ends = Counter(run.status for run in runs)
-    assert set(ends) <= {"COMPLETED", "TIMED_OUT"}
+    assert set(ends) <= {"COMPLETED", "TIMED_OUT"}, ends
     assert len({run.pipeline_logging_id for run in runs}) == len(runs) <= rounds * len(ids)
     return ends
 
