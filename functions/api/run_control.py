@@ -28,14 +28,14 @@ def cancel(run_id: str) -> RunStatus:
 
 
 class Retried(Accepted):
-    """The run that goes on where another failed."""
+    """The run that goes on where another ended early."""
 
-    parent_run_id: str = Field(description="The run that failed.")
+    parent_run_id: str = Field(description="The run that failed or timed out.")
     first_step: str = Field(description="The step at which it goes on.")
 
 
 def retry(run_id: str) -> Retried:
-    """Start a new run that goes on at the step at which this one failed.
+    """Start a new run that goes on at the step at which this one failed or timed out.
 
     The template is resolved again with the same parameters and date; what earlier steps left is
     handed on. It counts as a run. Without an `Idempotency-Key` a run is retried once at a time.

@@ -83,7 +83,7 @@ def _outputs(
 ) -> dict[str, dict[str, Any]]:
     """By step: what those that succeeded have left, in this run or in the ones that it retries."""
     if run.parent_run_id:
-        return retry.outputs(pipeline, run, len(pipeline.steps))
+        return retry.outputs(pipeline, run)
     return {
         step["step_id"]: outcome_of(step).visible()
         for step in steps

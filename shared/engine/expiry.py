@@ -29,7 +29,6 @@ from shared.warehouse import rows
 from shared.warehouse.queries import query
 from shared.warehouse.rows import Row
 
-ERROR_CODE = "timed-out"
 _Step = Mapping[str, Any]
 """A row of `x_meta_step_logs`."""
 
@@ -136,7 +135,7 @@ def _ending(tenant: TenantProfile, run: StoredRun, steps: Mapping[str, Sequence[
     if run.status != "TIMED_OUT":
         return _Ending(run.status, run.error, began)
     try:
-        aftermath.begin(tenant, run, own, code=ERROR_CODE)
+        aftermath.begin(tenant, run, own, code=outcomes.TIMED_OUT)
     except Retryable as error:
         log(logging.WARNING, "failure of an overdue run not told yet", error=str(error))
         return _Ending(run.status, run.error, began, is_told=False)
@@ -179,7 +178,7 @@ def _timed_out_row(
         position=0,
         step_id=at["step_id"] if at else "",
         error=f"The run passed its deadline, {deadline:%Y-%m-%d %H:%M:%S} UTC; it {where}.",
-        error_code=ERROR_CODE,
+        error_code=outcomes.TIMED_OUT,
     )
     return outcomes.run_row(run.identity(), "TIMED_OUT", ended=datetime.now(UTC), failure=failure)
 
@@ -215,7 +214,7 @@ def _failed_row(step: _Step, run: StoredRun) -> Row:
         "end_time": now,
         "duration_ms": milliseconds(step["start_time"], now) if step["start_time"] else None,
         "error": run.error,
-        "error_code": ERROR_CODE,
+        "error_code": outcomes.TIMED_OUT,
         **rows.stamp(),
     }
     return Row("{pipeline_logging_id}-{step_id}-{attempt}-FAILED".format_map(values), values)

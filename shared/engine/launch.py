@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.engine import outcomes
-from shared.engine.messages import StepMessage, first_position
+from shared.engine.messages import FailedStep, StepMessage, first_position
+from shared.engine.status import find_run
 from shared.engine.topics import publish_step
+from shared.errors import NotFoundError
 from shared.processors.contract import RunIdentity
 from shared.templates.models import ResolvedPipeline
 from shared.tenancy import admission
@@ -44,7 +46,8 @@ def launch(
 
     When this returns, the run will end, or has ended: the message is with Pub/Sub. After an error
     the run may hold its slot already; asking again with the same Idempotency-Key goes on under that
-    slot, and the executors take duplicates for what they are. A run that has ended is left alone.
+    slot, and the executors take duplicates for what they are. A run that has ended is left alone,
+    one whose time had passed before anybody could record it gets its end here.
 
     Raises:
         QuotaExceededError: a limit of the tenant's plan is reached; the run leaves no trace.
@@ -58,6 +61,7 @@ def launch(
         trigger_type=run.trigger_type,
     )
     if admitted.released:
+        _end_if_unknown(run, admitted.deadline)
         return
     run = run.model_copy(update={"slot": admitted.slot, "usage_date": admitted.usage_date})
     message = first_message(pipeline, run, deadline=admitted.deadline)
@@ -66,6 +70,16 @@ def launch(
         message = message.model_copy(update={"position": beginning.position, "outputs": outputs})
     outcomes.record_run(run, "PENDING", steps_total=len(pipeline.steps), deadline=admitted.deadline)
     publish_step(message)
+
+
+def _end_if_unknown(run: RunIdentity, deadline: datetime) -> None:
+    """Record a run that was given up before it had a row: its process died after the admission."""
+    try:
+        find_run(run.tenant_id, run.pipeline_logging_id)
+    except NotFoundError:
+        error = f"The run passed its deadline, {deadline:%Y-%m-%d %H:%M:%S} UTC, before it began."
+        failure = FailedStep(position=0, step_id="", error=error, error_code=outcomes.TIMED_OUT)
+        outcomes.record_run(run, "TIMED_OUT", failure=failure)
 
 
 def first_message(

@@ -20,6 +20,10 @@ from shared.warehouse.rows import Row
 FINAL_RUN_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 ATTEMPT_FAILED = "attempt-failed"
 """`error_code` of an attempt that may be followed by another."""
+RETRY_AFTER = "retry_after_seconds"
+"""Output of such an attempt: the pause that whoever failed it has asked for."""
+TIMED_OUT = "timed-out"
+"""`error_code` of what passed its run's deadline."""
 _CLOCK_SKEW = timedelta(hours=1)
 _LONGEST_BACKOFF_SECONDS = 600
 
@@ -72,13 +76,18 @@ class History:
         return min(found, default=None)
 
     def not_before(self, step: ResolvedStep) -> datetime | None:
-        """When the next attempt may begin; None when it may begin at once."""
-        failed = [row["recorded_at"] for row in self.step_rows if row["status"] == "FAILED"]
+        """When the next attempt may begin; None when it may begin at once.
+
+        Not before the step's backoff is over, nor before whoever failed the attempt has asked for.
+        """
+        failed = [row for row in self.step_rows if row["status"] == "FAILED"]
         if not failed:
             return None
+        last = max(failed, key=lambda row: row["recorded_at"])
         doubled = step.retry.backoff_seconds * 2 ** (self.next_attempt - 2)
-        seconds = min(doubled, _LONGEST_BACKOFF_SECONDS)
-        pause: datetime = max(failed) + timedelta(seconds=seconds)
+        asked = (last["outputs"] or {}).get(RETRY_AFTER, 0)
+        seconds = max(min(doubled, _LONGEST_BACKOFF_SECONDS), asked)
+        pause: datetime = last["recorded_at"] + timedelta(seconds=seconds)
         return pause
 
     def outcome(self, step: ResolvedStep) -> StepOutcome | None:
@@ -156,26 +165,17 @@ def record_run(
     bytes_processed: int | None = None,
     deadline: datetime | None = None,
 ) -> None:
-    """Append a state of the run; a final one gives its slot back first.
+    """Append a state of the run; a final one gives its slot back after that.
 
-    So whoever sees a run ended finds its slot free. Safe to repeat.
+    Whoever dies between the two leaves a run that has ended and holds its slot: the delivery comes
+    again and completes it, and where no delivery does, the ledger lacks the RELEASED row by which
+    `shared/schedules/orphans.py` finds the run. The other way round nothing would lead to a run
+    without its end. Safe to repeat.
 
     Raises:
         WarehouseBusyError: not now; the caller's message comes again.
     """
     ended = datetime.now(UTC) if status in FINAL_RUN_STATES else None
-    if ended and run.slot is not None:
-        from shared.tenancy import admission  # a cold start of an executor does without it
-
-        usage_date = run.usage_date or ended.date()
-        admission.release(
-            run.tenant_id,
-            run.pipeline_logging_id,
-            run.slot,
-            usage_date,
-            status=status,
-            started_at=run.began_at,
-        )
     row = run_row(
         run,
         status,
@@ -187,6 +187,17 @@ def record_run(
         deadline=deadline,
     )
     rows.append(runs_log(run.tenant_id), [row])
+    if ended and run.slot is not None:
+        from shared.tenancy import admission  # a cold start of an executor does without it
+
+        admission.release(
+            run.tenant_id,
+            run.pipeline_logging_id,
+            run.slot,
+            run.usage_date or ended.date(),
+            status=status,
+            started_at=run.began_at,
+        )
 
 
 def run_row(

@@ -1,4 +1,4 @@
-"""A failed run once more, from the step that failed it: a new run that names its parent.
+"""A failed or timed-out run once more, from where it ended: a new run that names its parent.
 
 The template is resolved again with the parent's parameters and date, so a mended template takes
 effect; what the parent's steps left is handed on, so nothing that succeeded is done twice.
@@ -27,7 +27,7 @@ _MAX_ANCESTORS = 50
 
 
 class NotRetryableError(ConflictError):
-    """The run is not one that failed, or has been retried already."""
+    """The run neither failed nor timed out, or has been retried already."""
 
     code = "not-retryable"
 
@@ -39,7 +39,7 @@ class Resumption:
     pipeline: ResolvedPipeline
     run: RunIdentity
     position: int
-    """The step that failed the parent."""
+    """The step that the parent did not get past."""
     outputs: Mapping[str, Mapping[str, Any]]
     """By step ID: what the steps before it have left."""
 
@@ -61,12 +61,13 @@ def resumption(tenant: TenantProfile, request: RetryRequest) -> Resumption:
 
     Raises:
         NotFoundError: the tenant has no such run, or its template is gone.
-        NotRetryableError: it did not fail, or a retry of it is under way or has succeeded.
+        NotRetryableError: it neither failed nor timed out, or a retry of it is under way or has
+            succeeded.
         InvalidInputError: the template has changed so that the old parameters no longer fit.
         Retryable: not now.
     """
     parent = find_run(tenant.tenant_id, request.run_id)
-    _refuse_unless_failed(parent)
+    _refuse_unless_ended_early(parent)
     key = _key(tenant.tenant_id, parent, request.idempotency_key)
     pipeline, run = prepare(
         RunRequest(
@@ -80,19 +81,23 @@ def resumption(tenant: TenantProfile, request: RetryRequest) -> Resumption:
         ),
         tenant,
     )
-    position = _position(pipeline, parent)
+    failed_at = _failed_at(pipeline, parent)
+    left = outputs(pipeline, parent, failed_at)
+    position = _first_undone(pipeline, left) if failed_at is None else failed_at
+    before = {step.step_id for step in pipeline.steps[:position]}
     return Resumption(
         pipeline=pipeline,
         run=run.model_copy(update={"parent_run_id": parent.pipeline_logging_id}),
         position=position,
-        outputs=outputs(pipeline, parent, position),
+        outputs={name: values for name, values in left.items() if name in before},
     )
 
 
-def _refuse_unless_failed(parent: Run) -> None:
-    if parent.status != "FAILED":
+def _refuse_unless_ended_early(parent: Run) -> None:
+    if parent.status not in {"FAILED", "TIMED_OUT"}:
         raise NotRetryableError(
-            f"Run {parent.pipeline_logging_id} is {parent.status}; only FAILED runs are retried."
+            f"Run {parent.pipeline_logging_id} is {parent.status};"
+            " only FAILED and TIMED_OUT runs are retried."
         )
     if parent.trigger_type == "onboarding":
         raise NotRetryableError(
@@ -127,7 +132,10 @@ def _refuse_needless(parent: Run, retries: Sequence[Run]) -> None:
             )
 
 
-def _position(pipeline: ResolvedPipeline, parent: Run) -> int:
+def _failed_at(pipeline: ResolvedPipeline, parent: Run) -> int | None:
+    """The position of the step that failed; None for a run that timed out between two steps."""
+    if parent.failed_step is None:
+        return None
     for position, step in enumerate(pipeline.steps):
         if step.step_id == parent.failed_step and step.trigger != "on_failure":
             return position
@@ -137,13 +145,22 @@ def _position(pipeline: ResolvedPipeline, parent: Run) -> int:
     )
 
 
-def outputs(pipeline: ResolvedPipeline, parent: Run, position: int) -> dict[str, dict[str, Any]]:
-    """What the steps before `position` left, in this run or in those that it retries.
+def _first_undone(pipeline: ResolvedPipeline, left: Mapping[str, Mapping[str, Any]]) -> int:
+    for position, step in enumerate(pipeline.steps):
+        if step.trigger != "on_failure" and step.step_id not in left:
+            return position
+    raise NotRetryableError("Every step of the run has ended; there is nothing to go on with.")
+
+
+def outputs(
+    pipeline: ResolvedPipeline, parent: Run, before: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """What the steps before a position left, all without one, in this run or those it retries.
 
     Raises:
         Retryable: not now.
     """
-    wanted = {step.step_id for step in pipeline.steps[:position] if step.trigger != "on_failure"}
+    wanted = {step.step_id for step in pipeline.steps[:before] if step.trigger != "on_failure"}
     found: dict[str, dict[str, Any]] = {}
     run: Run | None = parent
     for _ in range(_MAX_ANCESTORS):

@@ -73,8 +73,9 @@ def test_five_hundred_waiting_runs_of_one_tenant_delay_nobody_by_a_tenth(
     record_property("medians", medians)
     record_property("longest", longest)
     record_property("runs of the crowd meanwhile", order.count(heavy))
-    assert medians[1] <= 1.1 * max(medians[0], medians[2])
-    assert longest[1] <= 1.1 * max(longest[0], longest[2])
+    # The mean of the runs around it: a machine that gets slower or faster meanwhile cancels out.
+    assert medians[1] <= 1.1 * statistics.mean((medians[0], medians[2]))
+    assert longest[1] <= 1.1 * statistics.mean((longest[0], longest[2]))
 
 
 def test_two_minutes_without_bigquery_lose_nothing(tmp_path: Path, record_property: _Note) -> None:

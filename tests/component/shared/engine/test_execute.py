@@ -12,7 +12,8 @@ from shared.engine.launch import launch
 from shared.engine.messages import StepMessage
 from shared.processors.contract import RunIdentity
 from shared.templates.models import ResolvedPipeline, ResolvedStep
-from shared.tenancy import tenants
+from shared.tenancy import quota, tenants
+from shared.warehouse.failures import WarehouseError
 from tests.component.conftest import Cloud
 from tests.component.shared.engine.logs import run_rows, status, step_rows, steps
 from tests.component.shared.post import Post, deliver
@@ -159,6 +160,26 @@ def test_step_whose_condition_is_false_is_skipped_with_the_reason(
         "condition is false: {steps.extract.rows_processed} > 100"
     )
     assert cloud.mails(address) == []
+
+
+def test_executor_that_dies_between_a_runs_end_and_its_slot_gives_it_back_on_redelivery(
+    tenant: str, post: Post, cloud: Cloud
+) -> None:
+    """Of a delivery's five calls of insertAll the fourth ends the run, the fifth the slot."""
+    run = launched(tenant, extract())
+    (message,) = post.steps()
+    cloud.fail("tabledata.insertAll", times=4)  # lets so many pass
+    cloud.fail("tabledata.insertAll", status=400, reason="invalid")
+    with pytest.raises(WarehouseError):
+        execute(message)
+    assert status(run) == "COMPLETED"
+    assert quota.read(tenant).running == 1
+
+    execute(message)
+
+    assert quota.read(tenant).running == 0
+    assert status(run) == "COMPLETED"
+    assert numbers(run) == [1, 2, 3]
 
 
 def test_next_step_is_published_again_when_publishing_failed(

@@ -15,6 +15,7 @@ from shared.clients import bigquery_client
 from shared.engine import cancel, explain, retry, tenant_states
 from shared.engine.cancel import RunOverError
 from shared.engine.executions import Wanted, executions
+from shared.engine.expiry import OverdueRun, expire
 from shared.engine.launch import launch
 from shared.engine.prepare import RunRequest, TemplatePath, prepare
 from shared.engine.retry import NotRetryableError, Resumption, RetryRequest
@@ -292,13 +293,46 @@ def test_same_key_names_the_same_retry_and_another_key_another(
     assert other.pipeline_logging_id != first.pipeline_logging_id
 
 
-def test_only_failed_runs_are_retried(profile: TenantProfile, post: Post) -> None:
+def test_runs_that_have_not_ended_early_are_not_retried(profile: TenantProfile, post: Post) -> None:
     run = started(profile)
     for expected in ("PENDING", "COMPLETED"):
         assert status(run) == expected
         with pytest.raises(NotRetryableError, match=expected):
             again(profile, run)
         post.deliver_all()
+
+
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_retry_of_a_run_that_timed_out_goes_on_with_what_was_not_done(
+    done: int, profile: TenantProfile, post: Post
+) -> None:
+    run = started(profile)
+    for _ in range(done):
+        (message,) = post.steps()
+        deliver(message)
+    late = post.steps()
+    deadline = datetime.now(UTC)
+    own = quota.read(profile.tenant_id, [run.pipeline_logging_id]).own[run.pipeline_logging_id]
+    slots = ((own.slot, own.usage_date),)
+    entry = OverdueRun(profile.tenant_id, run.pipeline_logging_id, deadline, slots)
+    assert expire(profile.tenant_id, profile, [entry]).ended == 1
+    post.deliver_all()
+    assert status(run) == "TIMED_OUT"
+
+    resumed = again(profile, run)
+    for message in late:
+        deliver(message)
+    post.deliver_all()
+
+    assert status(resumed.run) == "COMPLETED"
+    names = ["first", "second", "third"]
+    assert resumed.position == done
+    assert sorted(resumed.outputs) == sorted(names[:done])
+    assert steps(resumed.run) == [(name, 1, "COMPLETED") for name in names[done:]]
+    assert [row["counted"] for row in rows_of(profile.tenant_id, "counts")] == [3]
+    assert status(run) == "TIMED_OUT"
+    with pytest.raises(NotRetryableError, match=resumed.run.pipeline_logging_id):
+        again(profile, run)
 
 
 def test_retry_without_its_step_says_so(

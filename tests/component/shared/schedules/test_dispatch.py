@@ -143,6 +143,24 @@ def test_a_dispatcher_that_dies_between_its_effects_starts_one_run(
     assert quota.read(tenant).run_today == 1
 
 
+def test_a_run_given_up_before_it_had_a_row_gets_its_end_from_the_next_delivery(
+    tenant: str, post: Post
+) -> None:
+    an_active_tenant(tenant)
+    request = a_request(tenant)
+    run_id = request.pipeline_logging_id
+    admitted = admission.admit(tenant, run_id, deadline=datetime.now(UTC))  # and its process died
+    admission.release(tenant, run_id, admitted.slot, admitted.usage_date, status="TIMED_OUT")
+
+    deliver(request)
+    deliver(request)
+
+    run = run_status(tenant, run_id)
+    assert (run.status, run.error_code) == ("TIMED_OUT", "timed-out")
+    assert post.steps() == []
+    assert occurrence_of(request).state == "TIMED_OUT"
+
+
 def test_a_run_costs_five_calls_to_start(tenant: str, post: Post, cloud: Cloud) -> None:
     an_active_tenant(tenant)
     deliver(a_request(tenant))

@@ -244,7 +244,7 @@ def test_calls_of_bigquery_do_not_depend_on_how_many_wait(
 
     compaction._since.forget("")
     process_queue()  # remembers the last compaction
-    assert calls_for(1) == calls_for(20) == {"jobs.query": 1, "tabledata.insertAll": 1}
+    assert calls_for(1) == calls_for(20) == {"jobs.query": 2, "tabledata.insertAll": 1}
 
 
 # --- backfills ----------------------------------------------------------------------------------
