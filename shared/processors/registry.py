@@ -28,6 +28,7 @@ PROCESSORS: dict[str, str] = {
     "azure.cost_export": "shared.processors.azure.cost_export:CostExport",
     "azure.cost_management": "shared.processors.azure.cost_management:CostManagement",
     "customer.onboarding": "shared.processors.customer.onboarding:CustomerOnboarding",
+    "focus.normalize": "shared.processors.focus.normalize:Normalize",
     "gcp.bigquery_to_bigquery": "shared.processors.gcp.bigquery_to_bigquery:BigQueryToBigQuery",
     "gcp.dry_run": "shared.processors.gcp.dry_run:DryRun",
     "shared.data_quality": "shared.processors.shared.data_quality:DataQuality",

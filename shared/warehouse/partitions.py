@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from threading import Event
 from typing import Any, Literal
 
 from shared.clients import bigquery_client
 from shared.errors import ConvergenceError, Retryable
+from shared.telemetry import carried
 from shared.warehouse.failures import WarehouseBusyError, translated
 from shared.warehouse.jobs import Destination, FinishedJob, JobSpec, cancel, run
 from shared.warehouse.queries import Query
@@ -27,6 +29,8 @@ class Target:
     project: str
     dataset: str
     table: str
+    partitioning: Literal["DAY", "MONTH"] = "DAY"
+    """How long a partition is; the first of a month stands for it."""
 
     @property
     def path(self) -> str:
@@ -83,7 +87,7 @@ def write_day(
     replaces = mode == "replace_partition"
     destination = Destination(
         table=target.path,
-        partition=day.strftime("%Y%m%d"),
+        partition=day.strftime("%Y%m" if target.partitioning == "MONTH" else "%Y%m%d"),
         disposition="WRITE_TRUNCATE_DATA" if replaces else "WRITE_APPEND",
     )
     spec = JobSpec(
@@ -123,7 +127,7 @@ def write_days(
             return error
 
     with ThreadPoolExecutor(min(PARALLEL_DAYS, max(1, len(days)))) as pool:
-        outcomes = list(pool.map(write, days))
+        outcomes = list(pool.map(carried(write), days))
     failures = [outcome for outcome in outcomes if isinstance(outcome, ConvergenceError)]
     if failures:
         raise min(failures, key=_weight)
@@ -144,8 +148,9 @@ def cancel_days(work_id: str, days: Iterable[date]) -> bool:
         WarehouseBusyError: not now.
         WarehouseError: BigQuery refused.
     """
+    stop = carried(partial(cancel_day, work_id))
     with ThreadPoolExecutor(PARALLEL_DAYS) as pool:
-        return any(list(pool.map(lambda day: cancel_day(work_id, day), days)))
+        return any(list(pool.map(stop, days)))
 
 
 def cancel_day(work_id: str, day: date) -> bool:

@@ -170,12 +170,20 @@ class _Render:
     arguments: list[Typed]
 
     def template(self, text: str) -> str:
-        """The template with every `@name` as a full aggregate call."""
-        return fill(_CORE.sub(self._core, text), self.arguments)
+        """The template with every `@name` as a full aggregate call.
+
+        Slots are filled before order and suffix are added: those are SQL of the query, whose own
+        braces, such as a regular expression's, are no slots.
+        """
+        pieces, end = [], 0
+        for match in _CORE.finditer(text):
+            pieces += [fill(text[end : match.start()], self.arguments), self._core(match)]
+            end = match.end()
+        return "".join(pieces) + fill(text[end:], self.arguments)
 
     def _core(self, match: re.Match[str]) -> str:
         name, given = match.groups()
-        inner = given if given is not None else "{*}"
+        inner = fill(given if given is not None else "{*}", self.arguments)
         if self.distinct and not inner.startswith("DISTINCT"):
             inner = f"DISTINCT {inner}"
         ordered = f" ORDER BY {', '.join(self.order)}" if self.order else ""

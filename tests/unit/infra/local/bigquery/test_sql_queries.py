@@ -369,3 +369,13 @@ def test_floating_point_becomes_numeric_by_its_exact_binary_value(world: World) 
         "123456789.120000005",
         "100000000000000000000",
     ]
+
+
+def test_braces_of_a_filtered_aggregate_are_its_own(world: World) -> None:
+    """A regular expression's {3} beside IGNORE NULLS and ORDER BY is no slot of a template."""
+    sql = (
+        "SELECT ARRAY_AGG(IF(REGEXP_CONTAINS(x, r'^[A-Z]{3}$'), x, NULL) IGNORE NULLS"
+        " ORDER BY REGEXP_REPLACE(x, r'[A-Z]{3}', '') LIMIT 2)"
+        " FROM UNNEST(['USD', 'usd', 'EURO']) AS x"
+    )
+    assert world.value(sql) == ["USD"]

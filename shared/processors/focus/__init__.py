@@ -1,0 +1,1 @@
+"""Costs of every cloud in the columns of FOCUS, the FinOps Open Cost and Usage Specification."""
