@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import random
+import ssl
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -135,11 +137,12 @@ def as_parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 @dataclass(frozen=True)
 class Export:
-    """An export into a storage account of its own, written as Cost Management does."""
+    """An export into a container of its own, written to Azurite as Cost Management does."""
 
-    url: str
-    account: str = field(default_factory=lambda: f"acme{uuid.uuid4().hex[:12]}")
-    container: str = "exports"
+    environment: Mapping[str, str] = field(repr=False)
+    """Of the local cloud."""
+    account: str = "devstoreaccount1"
+    container: str = field(default_factory=lambda: f"exports-{uuid.uuid4().hex[:12]}")
     directory: str = "focus/cost"
     name: str = "daily-focus"
 
@@ -160,14 +163,41 @@ class Export:
         return f"{self.directory}/{self.name}/{days}/202511160215/{run}"
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a blob."""
-        headers = {
-            "Authorization": "Bearer writer",
-            "x-ms-version": "2023-11-03",
-            "x-ms-blob-type": "BlockBlob",
-        }
-        url = f"{self.url.format(account=self.account)}/{self.container}/{name}"
-        httpx.put(url, content=content, headers=headers, timeout=30).raise_for_status()
+        """Write a blob; its container is made with the first one."""
+        blob = f"{self.container}/{name}"
+        answer = self._put(blob, content=content, headers={"x-ms-blob-type": "BlockBlob"})
+        if answer.status_code == 404:
+            self._put(self.container, params={"restype": "container"}).raise_for_status()
+            answer = self._put(blob, content=content, headers={"x-ms-blob-type": "BlockBlob"})
+        answer.raise_for_status()
+
+    def _put(self, path: str, headers: Mapping[str, str] | None = None, **more: Any) -> Any:
+        return httpx.put(
+            f"{self.environment['AZURE_BLOB_URL'].format(account=self.account)}/{path}",
+            headers={**self._authorization, "x-ms-version": "2023-11-03", **(headers or {})},
+            verify=self._trusted,
+            timeout=60,
+            **more,
+        )
+
+    @cached_property
+    def _trusted(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.environment["REQUESTS_CA_BUNDLE"])
+
+    @cached_property
+    def _authorization(self) -> dict[str, str]:
+        """A token of an application that may write."""
+        answer = httpx.post(
+            f"{self.environment['AZURE_AUTHORITY_URL']}/writer/oauth2/v2.0/token",
+            data={
+                "grant_type": "client_credentials",
+                "client_id": "writer",
+                "client_secret": "secret",
+                "scope": "https://storage.azure.com/.default",
+            },
+            timeout=30,
+        )
+        return {"Authorization": f"Bearer {answer.raise_for_status().json()['access_token']}"}
 
     def deliver(
         self, period: date, files: Mapping[str, tuple[bytes, int]], run: str = "run-1"

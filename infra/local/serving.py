@@ -21,6 +21,7 @@ DEFAULT_PORTS = {
     "aws": 9014,
     "identity": 9015,
     "azure": 9016,
+    "azure-blob": 9017,
     "gateway": 8080,
     "cloud-scheduler": 9013,
 }
@@ -76,6 +77,12 @@ def _azure(**settings: Any) -> RunningService:
     return start(**settings)
 
 
+def _azure_blob(**settings: Any) -> RunningService:
+    from infra.local.azure.storage import start
+
+    return start(**settings)
+
+
 def _gateway(**settings: Any) -> RunningService:
     from infra.local.gateway.server import start
 
@@ -98,6 +105,7 @@ _STARTS: dict[str, Callable[..., RunningService]] = {
     "aws": _aws,
     "identity": _identity,
     "azure": _azure,
+    "azure-blob": _azure_blob,
     "gateway": _gateway,
     "cloud-scheduler": _cloud_scheduler,
 }

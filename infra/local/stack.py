@@ -32,9 +32,13 @@ _SERVICE_GRACE_SECONDS = 2.3
 _PROCESSES = {
     "bigquery": ("bigquery",),
     "pubsub": ("pubsub",),
-    "small-services": ("kms", "secrets", "mailbox", "cloud-scheduler", "aws", "azure", "identity"),
+    "small-services": (
+        *("kms", "secrets", "mailbox", "cloud-scheduler", "identity"),
+        *("aws", "azure", "azure-blob"),
+    ),
     "gateway": ("gateway",),
 }
+_SCHEMES = {"pubsub": "", "kms": "", "secrets": "", "azure-blob": "https://"}
 
 
 class Stack:
@@ -51,6 +55,7 @@ class Stack:
         self._topology_path: Path = (options.topology or topologies.DEFAULT_PATH).resolve()
         self._root: Path = (options.root or REPOSITORY).resolve()
         self._directory = directory
+        self._trusted = directory.resolve() / "trusted.pem"
         self._logs = (options.state or DEFAULT_STATE).resolve() / "logs"
         self._began = time.monotonic()
         self._stack = contextlib.ExitStack()
@@ -125,7 +130,8 @@ class Stack:
             "GOOGLE_TOKEN_URL": f"http://{HOST}:{self.ports['identity']}/token",
             "AZURE_AUTHORITY_URL": f"http://{HOST}:{self.ports['identity']}",
             "AZURE_MANAGEMENT_URL": f"http://{HOST}:{self.ports['azure']}",
-            "AZURE_BLOB_URL": f"http://{HOST}:{self.ports['azure']}/blob/{{account}}",
+            "AZURE_BLOB_URL": f"https://{HOST}:{self.ports['azure-blob']}/{{account}}",
+            "REQUESTS_CA_BUNDLE": str(self._trusted),
         }
 
     def write_ports_file(self) -> None:
@@ -157,7 +163,7 @@ class Stack:
         await child.start(tells_ready=True)
         await child.until_ready(_READY_SECONDS)
         for name in _PROCESSES[process]:
-            scheme = "" if name in ("pubsub", "kms", "secrets") else "http://"
+            scheme = _SCHEMES.get(name, "http://")
             self._say(name, f"{scheme}{HOST}:{self.ports[name]}")
             if name == "mailbox":
                 self._say("smtp", f"{HOST}:{self.ports['smtp']}")
@@ -173,6 +179,8 @@ class Stack:
         if service == "bigquery":
             enforced = self._topology.local.enforce_bigquery_limits
             specification["limits"] = self._options.limits or enforced
+        if service == "azure-blob":
+            specification["trusted"] = str(self._trusted)
         if service == "mailbox":
             specification["smtp_port"] = self.ports["smtp"]
         if service == "cloud-scheduler":

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from shared.errors import Permanent, Retryable
 from shared.models import Model
-from shared.telemetry import log, log_context, trace
+from shared.telemetry import describe_hop, log, log_context, trace
 
 ACKNOWLEDGED = ("", 204)
 MALFORMED = ("malformed message", 400)
@@ -91,14 +91,21 @@ def receive(body: Any, handle: Callable[[Delivery], None]) -> tuple[str, int]:
     except MalformedMessageError as error:
         log(logging.ERROR, "malformed push body", error=str(error))
         return MALFORMED
-    fields = {
+    fields: dict[str, Any] = {
         "message_id": delivery.message_id,
         "delivery_attempt": delivery.attempt,
         "tenant_id": delivery.attributes.get("tenant_id"),
         "pipeline_logging_id": delivery.attributes.get("pipeline_logging_id"),
     }
-    with trace(delivery.attributes.get("traceparent")), log_context(**fields):
-        return _answer(delivery, handle)
+    name = f"process {delivery.subscription.rpartition('/')[2]}"
+    with (
+        trace(delivery.attributes.get("traceparent"), name, "CONSUMER"),
+        log_context(**fields),
+    ):
+        answer = _answer(delivery, handle)
+        described = {**fields, "step_id": delivery.attributes.get("step_id")}
+        describe_hop(failed=answer != ACKNOWLEDGED, **described)
+        return answer
 
 
 def _answer(delivery: Delivery, handle: Callable[[Delivery], None]) -> tuple[str, int]:

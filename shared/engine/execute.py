@@ -13,13 +13,14 @@ publish, acknowledge; and the views show one row however often one was written.
 
 import logging
 from datetime import UTC, datetime, timedelta
+from threading import Event
 
 from pydantic import ValidationError
 
 from shared.engine import outcomes
 from shared.engine.delivery import Delivery, MalformedMessageError
 from shared.engine.messages import FailedStep, StepMessage, failure_path
-from shared.engine.outcomes import ATTEMPT_FAILED, History, StepOutcome
+from shared.engine.outcomes import ATTEMPT_FAILED, RETRY_AFTER, History, StepOutcome
 from shared.engine.topics import publish_step
 from shared.errors import Permanent, Retryable
 from shared.processors import registry
@@ -30,10 +31,12 @@ from shared.warehouse.failures import WarehouseBusyError
 
 _EARLY = timedelta(seconds=1)
 """A wait may end this much before its time; one that ends earlier has not waited."""
+_SHORT_PAUSE_SECONDS = 60.0
+"""Longest that Pub/Sub keeps a message that goes back (infra/topology.yaml)."""
 
 
 class WorkGoesOnError(Retryable):
-    """The time of this delivery is up, the step's is not, and its work runs on elsewhere."""
+    """The time of this delivery is up and the step's is not; a follow-up goes on."""
 
     code = "work-goes-on"
 
@@ -75,8 +78,8 @@ def execute(message: StepMessage) -> None:
                 log(logging.INFO, "late message of a run that is over", status=past.run_status)
                 _give_back_slot(message, past)
                 return
-            _respect_backoff(past.not_before(message.step))
             try:
+                _respect_backoff(past.not_before(message.step))
                 outcome = _perform(message, past)
             except WorkGoesOnError as error:
                 log(logging.INFO, "work goes on", follow_up=message.follow_up + 1, job=str(error))
@@ -151,7 +154,19 @@ def _was_ended_meanwhile(message: StepMessage) -> bool:
 
 
 def _respect_backoff(not_before: datetime | None) -> None:
+    """Let a failed attempt's pause pass.
+
+    A short one passes while the message goes back to Pub/Sub. A long one, such as the hour that a
+    provider asks for, would use up its deliveries: this one waits for as long as it may instead.
+
+    Raises:
+        Retryable: the pause is short, and not over.
+        WorkGoesOnError: it was long, and its end may not have come.
+    """
     wait = (not_before - datetime.now(UTC)).total_seconds() if not_before else 0.0
+    if wait > _SHORT_PAUSE_SECONDS:
+        Event().wait(min(wait, settings().STEP_TIMEOUT_SECONDS))
+        raise WorkGoesOnError("the step's backoff")
     if wait > 0:
         raise Retryable("the step's backoff is not over", retry_after_seconds=wait)
 
@@ -171,16 +186,26 @@ def _perform(message: StepMessage, past: History) -> StepOutcome:
             is_repeated=bool(past.step_rows),
         )
     except AttemptFailedError as error:
-        outcome = StepOutcome(
-            "FAILED", attempt, StepResult(), error=str(error), error_code=ATTEMPT_FAILED
-        )
+        outcome = _failed_attempt(message, attempt, error)
         outcomes.record_step(message, "FAILED", attempt=attempt, started=started, outcome=outcome)
-        if attempt < message.step.retry.max_attempts:
+        if outcome.error_code == ATTEMPT_FAILED and attempt < message.step.retry.max_attempts:
             raise
         return outcome
     outcomes.record_step(message, outcome.status, attempt=attempt, started=started, outcome=outcome)
     log(logging.INFO, "step ended", status=outcome.status, error=outcome.error)
     return outcome
+
+
+def _failed_attempt(message: StepMessage, attempt: int, error: AttemptFailedError) -> StepOutcome:
+    """How an attempt failed, and how long a pause it asks for; none is waited for in vain."""
+    asked = error.retry_after_seconds
+    text, code = str(error), ATTEMPT_FAILED
+    again = datetime.now(UTC) + timedelta(seconds=asked or 0)
+    if asked and message.deadline and again >= message.deadline:
+        text = f"{text} It may be tried again in {asked:.0f} s, and the run ends before that."
+        code = "retry-too-late"
+    result = StepResult(outputs={RETRY_AFTER: asked} if asked else {})
+    return StepOutcome("FAILED", attempt, result, error=text, error_code=code)
 
 
 def _run_processor(

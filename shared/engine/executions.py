@@ -92,13 +92,7 @@ def _pipeline(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def _behind(cursor: str) -> tuple[str, dict[str, Any]]:
-    started, run_id = pages.key_of(cursor, 2)
-    try:
-        moment = dt.datetime.fromisoformat(started)
-    except ValueError:
-        raise pages.not_a_cursor(cursor) from None
-    if moment.tzinfo is None:
-        raise pages.not_a_cursor(cursor)
+    moment, run_id = pages.moment_key_of(cursor)
     return (
         "(start_time < @started OR (start_time = @started AND pipeline_logging_id < @run_id))",
         {"started": moment, "run_id": run_id},
@@ -107,4 +101,4 @@ def _behind(cursor: str) -> tuple[str, dict[str, Any]]:
 
 def _cursor_behind(run: StoredRun) -> str:
     assert run.start_time is not None  # noqa: S101 - asked for in the query
-    return pages.cursor_of([run.start_time.isoformat(), run.pipeline_logging_id])
+    return pages.moment_cursor(run.start_time, run.pipeline_logging_id)

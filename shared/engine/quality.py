@@ -114,22 +114,11 @@ def _conditions(wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
         values["last_day"] = wanted.last_day
         conditions.append("DATE(executed_at) <= @last_day")
     if wanted.cursor:
-        values["moment"], values["key"] = _place(wanted.cursor)
+        values["moment"], values["key"] = pages.moment_key_of(wanted.cursor)
         conditions.append(f"(executed_at < @moment OR (executed_at = @moment AND {_KEY} < @key))")
     return conditions, values
 
 
-def _place(cursor: str) -> tuple[dt.datetime, str]:
-    text, key = pages.key_of(cursor, 2)
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise pages.not_a_cursor(cursor) from None
-    if moment.tzinfo is None:
-        raise pages.not_a_cursor(cursor)
-    return moment, key
-
-
 def _cursor_behind(result: DqResult) -> str:
     key = (result.pipeline_logging_id, result.step_id, str(result.attempt), result.rule_id)
-    return pages.cursor_of([result.executed_at.isoformat(), "/".join(key)])
+    return pages.moment_cursor(result.executed_at, "/".join(key))

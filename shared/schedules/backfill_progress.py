@@ -117,8 +117,8 @@ def listed(
     values: dict[str, Any] = {}
     if cursor:
         behind = "(created_at < @at OR (created_at = @at AND backfill_id < @id))"
-        moment, last_id = pages.key_of(cursor, 2)
-        values = {"at": _moment(moment, cursor), "id": last_id}
+        moment, last_id = pages.moment_key_of(cursor)
+        values = {"at": moment, "id": last_id}
     found = read_metadata(
         query(
             f"{_dates_sql(tenant_id)}, states AS ("  # noqa: S608 - checked dataset
@@ -140,18 +140,8 @@ def listed(
     shown = [_backfill(tenant_id, row) for row in found[:limit]]
     more = len(found) > limit
     last = shown[-1] if shown else None
-    key = [last.created_at.isoformat(), last.backfill_id] if last and more else None
-    return Backfills(backfills=tuple(shown), next_cursor=pages.cursor_of(key) if key else None)
-
-
-def _moment(text: str, cursor: str) -> dt.datetime:
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise pages.not_a_cursor(cursor) from None
-    if moment.tzinfo is None:
-        raise pages.not_a_cursor(cursor)
-    return moment
+    cursor = pages.moment_cursor(last.created_at, last.backfill_id) if last and more else None
+    return Backfills(backfills=tuple(shown), next_cursor=cursor)
 
 
 def _dates_sql(tenant_id: str) -> str:

@@ -102,8 +102,8 @@ def listed(
     before: dict[str, Any] = {}
     condition = ""
     if cursor:
-        scheduled_time, run_id = pages.key_of(cursor, 2)
-        before = {"scheduled_time": _moment(scheduled_time, cursor), "run_id": run_id}
+        scheduled_time, run_id = pages.moment_key_of(cursor)
+        before = {"scheduled_time": scheduled_time, "run_id": run_id}
         condition = (
             " AND (scheduled_time < @scheduled_time OR"
             " (scheduled_time = @scheduled_time AND pipeline_logging_id < @run_id))"
@@ -124,15 +124,5 @@ def listed(
     return ScheduledRuns(runs=shown, next_cursor=_cursor_behind(shown[-1]) if more else None)
 
 
-def _moment(text: str, cursor: str) -> dt.datetime:
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise pages.not_a_cursor(cursor) from None
-    if moment.tzinfo is None:
-        raise pages.not_a_cursor(cursor)
-    return moment
-
-
 def _cursor_behind(run: ScheduledRun) -> str:
-    return pages.cursor_of([run.scheduled_time.isoformat(), run.pipeline_logging_id])
+    return pages.moment_cursor(run.scheduled_time, run.pipeline_logging_id)

@@ -1,7 +1,6 @@
 """Revisions of schedules: read as they are now, numbered without collision, appended."""
 
 import uuid
-from datetime import datetime
 from typing import Any
 
 from shared.schedules.definitions import Schedule
@@ -56,7 +55,7 @@ def newest(
     if is_active is not None:
         conditions["is_active = @is_active"] = {"is_active": is_active}
     if cursor:
-        created_at, config_id = _key(cursor)
+        created_at, config_id = pages.moment_key_of(cursor)
         conditions[
             "(created_at < @created_at OR (created_at = @created_at AND config_id < @config_id))"
         ] = {"created_at": created_at, "config_id": config_id}
@@ -118,18 +117,7 @@ def append(change: str, schedule: Schedule, stamp: dict[str, Any]) -> None:
 def cursor_behind(schedule: Schedule) -> str:
     """The cursor for the page that begins behind this schedule."""
     assert schedule.created_at is not None  # noqa: S101 - every revision repeats it
-    return pages.cursor_of([schedule.created_at.isoformat(), schedule.config_id])
-
-
-def _key(cursor: str) -> tuple[datetime, str]:
-    created_at, config_id = pages.key_of(cursor, 2)
-    try:
-        moment = datetime.fromisoformat(created_at)
-    except ValueError:
-        raise pages.not_a_cursor(cursor) from None
-    if moment.tzinfo is None:
-        raise pages.not_a_cursor(cursor)
-    return moment, config_id
+    return pages.moment_cursor(schedule.created_at, schedule.config_id)
 
 
 def _read(conditions: dict[str, dict[str, Any]], tenant_id: str, count: int) -> list[Schedule]:

@@ -7,6 +7,7 @@ than the one for the first.
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from datetime import datetime
 
 from shared.errors import FieldProblem, InvalidInputError
 
@@ -33,11 +34,32 @@ def key_of(cursor: str, length: int) -> list[str]:
         key = None
     is_one = isinstance(key, list) and len(key) == length
     if not is_one or not all(isinstance(part, str) and part.isprintable() for part in key):
-        raise not_a_cursor(cursor)
+        raise _not_a_cursor(cursor)
     return list(key)
 
 
-def not_a_cursor(cursor: str) -> InvalidInputError:
+def moment_cursor(moment: datetime, name: str) -> str:
+    """The cursor behind a row of a list that is ordered by a moment, and by a name within it."""
+    return cursor_of([moment.isoformat(), name])
+
+
+def moment_key_of(cursor: str) -> tuple[datetime, str]:
+    """The moment and the name in such a cursor.
+
+    Raises:
+        InvalidInputError: it is no cursor, or not one of this list.
+    """
+    text, name = key_of(cursor, 2)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise _not_a_cursor(cursor) from None
+    if moment.tzinfo is None:
+        raise _not_a_cursor(cursor)
+    return moment, name
+
+
+def _not_a_cursor(cursor: str) -> InvalidInputError:
     """What is answered to a cursor that this list did not give."""
     problem = "is no cursor of this list; send `next_cursor` of the page before"
     return InvalidInputError([FieldProblem("cursor", problem, cursor)])

@@ -111,7 +111,7 @@ def test_a_scope_that_azure_does_not_know_fails_the_run_with_a_mail(world: World
 
 def test_line_items_are_those_of_the_newest_run(world: World) -> None:
     tenant, _ = customer(world)
-    export = Export(world.stack.environment()["AZURE_BLOB_URL"])
+    export = Export(world.stack.environment())
     november = date(2025, 11, 1)
     body = {
         "storage_account": export.account,

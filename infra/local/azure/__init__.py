@@ -1,1 +1,1 @@
-"""Azure on this machine: the Query API of Cost Management, and Blob Storage."""
+"""Azure on this machine: the Query API of Cost Management, and Azurite for Blob Storage."""

@@ -1,6 +1,5 @@
-"""Azure Resource Manager's Cost Management and Blob Storage on one port.
+"""Azure Resource Manager's Cost Management; `AZURE_MANAGEMENT_URL` is this server's own URL.
 
-`AZURE_MANAGEMENT_URL` is this server's own URL, `AZURE_BLOB_URL` the same with `/blob/{account}`.
 Whoever shows a bearer token may do everything: tokens are the identity service's. Everything is in
 memory.
 """
@@ -10,7 +9,6 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from infra.local.azure.blobs import Blobs
 from infra.local.azure.costs import Costs
 from infra.local.service import RunningService, UvicornService
 
@@ -18,13 +16,11 @@ _QUERY = "/{scope:path}/providers/Microsoft.CostManagement/query"
 
 
 def application() -> Starlette:
-    """Both services."""
-    costs, blobs = Costs(), Blobs()
+    """The service."""
+    costs = Costs()
     return Starlette(
         routes=[
             Route("/_local/costs", costs.tell, methods=["POST"]),
-            Route("/blob/{account}/{container}", blobs.container, methods=["GET"]),
-            Route("/blob/{account}/{container}/{blob:path}", blobs.blob, methods=["GET", "PUT"]),
             Route(_QUERY, costs.query, methods=["POST"]),
         ]
     )

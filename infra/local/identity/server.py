@@ -9,7 +9,8 @@ for how many requests it is away, `POST /_local/faults {"times": 2, "status": 50
 """
 
 import json
-from base64 import urlsafe_b64decode
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -77,11 +78,25 @@ class Identity:
             return _microsoft_error(400, "invalid_request", 90002)
         if form.get("client_id") in self._refused:
             return _microsoft_error(401, "invalid_client", 7000215)
-        return JSONResponse(_TOKEN)
+        return JSONResponse(_TOKEN | {"access_token": _entra_token(form.get("scope", ""))})
 
     def _is_away(self) -> bool:
         self._times_away -= 1
         return self._times_away >= 0
+
+
+def _entra_token(scope: str) -> str:
+    """A token of Entra's form for a resource, unsigned: Azurite looks at audience and times."""
+    now = int(time.time())
+    claims = {
+        "aud": scope.removesuffix("/.default"),
+        "iss": "https://sts.windows.net/00000000-0000-0000-0000-000000000000/",
+        "iat": now,
+        "nbf": now - 60,
+        "exp": now + 3600,
+    }
+    parts = ({"typ": "JWT", "alg": "RS256"}, claims, "opens-nothing")
+    return ".".join(urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts)
 
 
 def _google_error(error: str, description: str) -> Response:

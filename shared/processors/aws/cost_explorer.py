@@ -1,17 +1,17 @@
 """`aws.cost_explorer`: daily costs from the Cost Explorer API become days of a table."""
 
-from dataclasses import asdict
 from typing import ClassVar
 
 from pydantic import Field
 
 from shared.models import Model
 from shared.processors.aws.cost_explorer_pages import fetch
-from shared.processors.aws.cost_explorer_query import CostExplorerQuery, days_until
-from shared.processors.aws.cost_explorer_rows import Rows
+from shared.processors.aws.cost_explorer_query import CostExplorerQuery
+from shared.processors.aws.cost_explorer_rows import daily_costs
 from shared.processors.aws.session import access
 from shared.processors.contract import Processor, StepContext, StepResult
-from shared.processors.landing import LandingDestination, land, prepare
+from shared.processors.daily_costs import OUTPUTS, days_until, load_days
+from shared.processors.landing import LandingDestination
 from shared.processors.provider_credentials import open_for
 
 
@@ -54,7 +54,7 @@ class CostExplorer(Processor[CostExplorerConfig]):
 
     ps_type = "aws.cost_explorer"
     config_model: ClassVar[type[Model]] = CostExplorerConfig
-    outputs = frozenset({"table", "dates", "pages", "estimated_days", "control_totals", "drift"})
+    outputs = OUTPUTS | {"estimated_days"}
 
     def run(self, config: CostExplorerConfig, context: StepContext) -> StepResult:
         """Fetch everything, check it, then load each day in a job under the step's own ID.
@@ -73,18 +73,9 @@ class CostExplorer(Processor[CostExplorerConfig]):
         opened = access(open_for(context.run.tenant_id, "AWS", config.credential))
         days = days_until(context.run.date, config.lookback_days)
         fetched = fetch(opened, config.source, days, context.deadline)
-        rows = Rows.of(config.source, fetched)
-        landing = prepare(config.destination, context, rows.schema, rows.plain_table)
-        jobs = land(landing, rows.parts(landing), context, config.destination)
-        return StepResult(
-            rows_processed=sum(job.rows_written for job in jobs),
-            bytes_processed=sum(job.bytes_processed for job in jobs),
-            outputs={
-                "table": landing.table,
-                "dates": [day.isoformat() for day in days],
-                "pages": fetched.pages,
-                "estimated_days": sum(day.estimated for day in fetched.days),
-                "control_totals": rows.control_totals(),
-                "drift": [asdict(event) for event in landing.events],
-            },
+        return load_days(
+            daily_costs(config.source, fetched),
+            config.destination,
+            context,
+            outputs={"estimated_days": sum(day.estimated for day in fetched.days)},
         )

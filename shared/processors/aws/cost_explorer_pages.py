@@ -5,8 +5,6 @@ so it is the content that is checked: every field that is used, each day of the 
 twice.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -16,6 +14,7 @@ from typing import Any
 from shared.processors.aws.cost_explorer_query import QUANTITIES, CostExplorerQuery
 from shared.processors.aws.failures import calling
 from shared.processors.aws.session import DEFAULT_REGIONS, Access
+from shared.processors.daily_costs import Day, Group
 from shared.processors.provider_errors import (
     IncompleteAnswerError,
     ProviderUnavailableError,
@@ -24,36 +23,6 @@ from shared.processors.provider_errors import (
 
 SERVICE = "Cost Explorer"
 _MAX_PAGES = 10_000
-
-
-@dataclass(frozen=True)
-class Group:
-    """Amounts of one day and one combination of keys."""
-
-    keys: tuple[str, ...]
-    amounts: tuple[str, ...]
-    """As AWS wrote them, in the order of the query's metrics."""
-    currency: str | None
-    usage_unit: str | None
-
-
-@dataclass
-class Day:
-    """Everything of one day."""
-
-    day: date
-    estimated: bool = False
-    groups: dict[tuple[str, ...], Group] = field(default_factory=dict)
-
-    def version(self, names: Sequence[tuple[str, str]]) -> str:
-        """Identifies these very rows with these names in them, in whatever order they came."""
-        rows = [(g.keys, g.amounts, g.currency, g.usage_unit) for g in self.sorted()]
-        text = json.dumps([self.estimated, rows, names])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def sorted(self) -> list[Group]:
-        """The groups by their keys."""
-        return [self.groups[keys] for keys in sorted(self.groups)]
 
 
 @dataclass(frozen=True)
@@ -161,9 +130,6 @@ class _Reader:
     def _add(
         self, day: Day, keys: tuple[str, ...], metrics: Mapping[str, Any] | None, place: str
     ) -> None:
-        if keys in day.groups:
-            group = ", ".join(keys) or "the total"
-            raise IncompleteAnswerError(SERVICE, f"{group} of {day.day} came twice")
         amounts, units = [], {}
         for name in self.query.metrics:
             metric = (metrics or {}).get(name) or {}
@@ -174,9 +140,8 @@ class _Reader:
             listed = ", ".join(sorted(map(str, money)))
             raise SourceShapeError(SERVICE, place, f"has these currencies: {listed}")
         used = [units[name] for name in self.query.metrics if name in QUANTITIES]
-        day.groups[keys] = Group(
-            keys, tuple(amounts), next(iter(money), None), used[0] if used else None
-        )
+        unit = used[0] if used else None
+        day.add(SERVICE, keys, Group(keys, tuple(amounts), next(iter(money), None), unit))
 
 
 def _amount(text: Any, place: str) -> str:

@@ -172,8 +172,3 @@ class CostExplorerQuery(Model):
         if self.filter:
             request["Filter"] = self.filter.to_api()
         return request
-
-
-def days_until(last: date, lookback: int) -> list[date]:
-    """The day and so many before it, the earliest first."""
-    return [last - timedelta(days=back) for back in range(lookback, -1, -1)]

@@ -1,35 +1,32 @@
 """`aws.cur_export`: a Cost and Usage export in S3 becomes billing periods of a table."""
 
-from collections import deque
-from dataclasses import asdict, dataclass
-from datetime import date, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from shared.models import Model
-from shared.processors.aws.export_files import ExportBucket, ExportLocation
-from shared.processors.aws.export_rows import ExportRows
-from shared.processors.aws.session import Access, access
+from shared.processors.aws.export_files import SOURCE, ExportBucket, ExportLocation
+from shared.processors.aws.session import access
 from shared.processors.contract import Processor, StepContext, StepResult
-from shared.processors.export_totals import Measures, Total
-from shared.processors.landing import LandingDestination, Part, land, prepare
+from shared.processors.export_stores import Dataset
+from shared.processors.export_totals import Measures
+from shared.processors.exports import OUTPUTS, load_periods
+from shared.processors.landing import LandingDestination
 from shared.processors.provider_credentials import open_for
-from shared.processors.provider_errors import ProviderUnavailableError
-from shared.warehouse.arrow import column_of
-from shared.warehouse.drift import DriftEvent
-from shared.warehouse.jobs import FinishedJob
-from shared.warehouse.schemas import Column, TableSchema, TimePartitioning
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-MEASURES = {
-    "cur_2_0": Measures(
-        "bill_billing_period_start_date", "line_item_unblended_cost", "line_item_currency_code"
+DATASETS = {
+    "cur_2_0": Dataset(
+        SOURCE,
+        "the table COST_AND_USAGE_REPORT (CUR 2.0)",
+        Measures(
+            "bill_billing_period_start_date", "line_item_unblended_cost", "line_item_currency_code"
+        ),
     ),
-    "focus": Measures("BillingPeriodStart", "BilledCost", "BillingCurrency"),
+    "focus": Dataset(
+        SOURCE,
+        "the table FOCUS with AWS columns",
+        Measures("BillingPeriodStart", "BilledCost", "BillingCurrency"),
+    ),
 }
 
 
@@ -99,7 +96,7 @@ class CurExport(Processor[CurExportConfig]):
 
     ps_type = "aws.cur_export"
     config_model: ClassVar[type[Model]] = CurExportConfig
-    outputs = frozenset({"table", "dates", "files", "control_totals", "drift"})
+    outputs = OUTPUTS
 
     def run(self, config: CurExportConfig, context: StepContext) -> StepResult:
         """Load every billing period in a job of its own, named by the step and the delivery.
@@ -117,98 +114,8 @@ class CurExport(Processor[CurExportConfig]):
             WarehouseBusyError: not now.
         """
         opened = access(open_for(context.run.tenant_id, "AWS", config.credential))
-        loaded = [
-            _load(rows, config, context)
-            for rows in _delivered(_bucket(opened, config.source), config, context.run.date)
-        ]
-        return StepResult(
-            rows_processed=sum(period.job.rows_written for period in loaded),
-            bytes_processed=sum(period.job.bytes_processed for period in loaded),
-            outputs={
-                "table": loaded[-1].table,
-                "dates": [period.day.isoformat() for period in loaded],
-                "files": sum(period.files for period in loaded),
-                "control_totals": [total for period in loaded for total in period.totals],
-                "drift": [asdict(event) for period in loaded for event in period.drift],
-            },
-        )
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """A billing period that is in the table."""
-
-    day: date
-    table: str
-    job: FinishedJob
-    files: int
-    totals: list[dict[str, Any]]
-    drift: tuple[DriftEvent, ...]
-
-
-def _bucket(opened: Access, source: ExportSource) -> ExportBucket:
-    location = ExportLocation(source.bucket, source.prefix, source.export)
-    return ExportBucket(opened, location, opened.client("s3", source.region))
-
-
-def _delivered(bucket: ExportBucket, config: CurExportConfig, last: date) -> "Iterator[ExportRows]":
-    """What was delivered of every billing period, the earliest first.
-
-    Raises:
-        ProviderUnavailableError: nothing was delivered of the last one.
-    """
-    for period in _periods(last, config.lookback_days):
-        delivery = bucket.delivery(period)
-        if delivery:
-            yield ExportRows.of(bucket, delivery, MEASURES[config.source.table])
-        elif period == last.replace(day=1):
-            key = bucket.location.manifest(period)
-            raise ProviderUnavailableError(
-                "AWS Data Exports",
-                f"has delivered nothing of {period:%Y-%m}: there is no"
-                f" s3://{bucket.location.bucket}/{key}. Correct bucket, prefix and export if there"
-                " should be",
-            )
-
-
-def _periods(last: date, lookback_days: int) -> list[date]:
-    """First days of the months that the days up to `last` lie in."""
-    days = (last - timedelta(days=back) for back in range(lookback_days, -1, -1))
-    return list(dict.fromkeys(day.replace(day=1) for day in days))
-
-
-def _load(rows: ExportRows, config: CurExportConfig, context: StepContext) -> _Loaded:
-    landing = prepare(config.destination, context, rows.schema, _plain(rows))
-    counted = Total()
-    delivery = rows.delivery
-    batches = partial(rows.batches, landing, counted, context.deadline)
-    part = Part(delivery.period, delivery.version, batches)
-    (job,) = land(landing, [part], context, config.destination)
-    if counted.rows != rows.count:  # the job was there before a row was asked for
-        deque(batches(), maxlen=0)
-    return _Loaded(
-        delivery.period,
-        landing.table,
-        job,
-        len(delivery.files),
-        counted.entries(delivery.period),
-        landing.events,
-    )
-
-
-def _plain(rows: ExportRows) -> TableSchema:
-    """A table of the export's own columns, partitioned by billing period."""
-    return TableSchema(
-        name="export",
-        description="Line items of an AWS Data Export, as delivered.",
-        time_partitioning=TimePartitioning(type="MONTH", field=rows.measures.period),
-        fields=tuple(
-            _exact(column_of(column.name, column.type, "As AWS delivers it."))
-            for column in rows.schema
-        ),
-    )
-
-
-def _exact(column: Column) -> Column:
-    """AWS publishes amounts as double; their sums are exact as decimals only."""
-    return column.model_copy(update={"type": "BIGNUMERIC"}) if column.type == "FLOAT" else column
+        source = config.source
+        location = ExportLocation(source.bucket, source.prefix, source.export)
+        bucket = ExportBucket(opened, location, opened.client("s3", source.region))
+        dataset = DATASETS[source.table]
+        return load_periods(bucket, dataset, config.destination, config.lookback_days, context)

@@ -8,25 +8,24 @@ just overwritten, or those below `<timestamp>-<execution id>/` that it has creat
 after them (AWS Data Exports, "Understanding export delivery").
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import partial
 from typing import Any
 
 from shared.processors.aws.failures import calling
 from shared.processors.aws.session import Access
+from shared.processors.export_stores import Delivery, ExportFile
 from shared.processors.provider_errors import (
     IncompleteAnswerError,
     ProviderRefusedError,
     SourceShapeError,
 )
-from shared.processors.remote_file import RemoteFile
 
 SERVICE = "S3"
+SOURCE = "AWS Data Exports"
 _MAX_MANIFEST_BYTES = 32 * 1024 * 1024
 
 
@@ -54,32 +53,8 @@ class ExportLocation:
 
 
 @dataclass(frozen=True)
-class ExportFile:
-    """A data file at the version that the delivery has."""
-
-    key: str
-    size: int
-    etag: str
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """What an export says of one billing period."""
-
-    period: date
-    """The period's first day."""
-    files: tuple[ExportFile, ...]
-
-    @property
-    def version(self) -> str:
-        """Identifies the content of the files."""
-        text = json.dumps([(file.key, file.size, file.etag) for file in self.files])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
 class ExportBucket:
-    """The export as its S3 bucket shows it to a credential."""
+    """The export as its S3 bucket shows it to a credential: an `ExportStore`."""
 
     access: Access
     location: ExportLocation
@@ -101,26 +76,24 @@ class ExportBucket:
         files = tuple(self._file(key, delivered) for key in sorted(self._keys(content, period)))
         return Delivery(period, files)
 
-    def open(self, file: ExportFile) -> RemoteFile:
-        """The file for reading, at this version only."""
-        return RemoteFile(file.size, partial(self.read, file))
+    def announced_at(self, period: date) -> str:
+        """The manifest of a period."""
+        key = self.location.manifest(period)
+        return (
+            f"s3://{self.location.bucket}/{key}. Correct bucket, prefix and export if there should"
+            " be"
+        )
 
     def read(self, file: ExportFile, start: int, size: int) -> bytes:
-        """Some bytes of a file.
-
-        Raises:
-            IncompleteAnswerError: the file was replaced since, or the answer broke off.
-        """
-        with self._calling(file.key):
+        """Bytes of a file, at this version only."""
+        with self._calling(file.name):
             answer = self.client.get_object(
                 Bucket=self.location.bucket,
-                Key=file.key,
+                Key=file.name,
                 Range=f"bytes={start}-{start + size - 1}",
                 IfMatch=file.etag,
             )
             content: bytes = answer["Body"].read()
-        if len(content) != min(size, file.size - start):
-            raise IncompleteAnswerError(SERVICE, f"{file.key} broke off at byte {start}")
         return content
 
     def _get(self, key: str) -> tuple[bytes, datetime] | None:
@@ -129,7 +102,10 @@ class ExportBucket:
                 answer = self.client.get_object(Bucket=self.location.bucket, Key=key)
             except self.client.exceptions.NoSuchKey:
                 return None
-            return answer["Body"].read(_MAX_MANIFEST_BYTES), answer["LastModified"]
+            if answer["ContentLength"] > _MAX_MANIFEST_BYTES:
+                raise SourceShapeError(SOURCE, key, "is too large for a manifest")
+            # Without a size: only then does botocore notice that the answer has broken off.
+            return answer["Body"].read(), answer["LastModified"]
 
     def _keys(self, manifest: bytes, period: date) -> Iterator[str]:
         """The keys of the period's files, which lie where the export puts them."""
@@ -137,19 +113,19 @@ class ExportBucket:
             names = json.loads(manifest)["dataFiles"]
         except (ValueError, KeyError, TypeError):
             problem = "is no JSON object with dataFiles"
-            raise SourceShapeError("AWS Data Exports", "the manifest", problem) from None
+            raise SourceShapeError(SOURCE, "the manifest", problem) from None
         if not isinstance(names, list) or not names:
             problem = "names no files"
-            raise SourceShapeError("AWS Data Exports", "dataFiles of the manifest", problem)
+            raise SourceShapeError(SOURCE, "dataFiles of the manifest", problem)
         bucket = f"s3://{self.location.bucket}/"
         for name in names:
             key = str(name).removeprefix(bucket)
             if not key.startswith(self.location.data(period)) or ".." in key:
                 problem = f"names {name}, which is not below {self.location.data(period)}"
-                raise SourceShapeError("AWS Data Exports", "dataFiles of the manifest", problem)
+                raise SourceShapeError(SOURCE, "dataFiles of the manifest", problem)
             if not key.endswith(".parquet"):
                 raise ProviderRefusedError(
-                    "AWS Data Exports",
+                    SOURCE,
                     f"delivers {name}: create the export with the format Parquet.",
                 )
             yield key
@@ -159,7 +135,7 @@ class ExportBucket:
             found = self.client.head_object(Bucket=self.location.bucket, Key=key)
         if found["LastModified"] > delivered:
             raise IncompleteAnswerError(
-                "AWS Data Exports", f"{key} is newer than its manifest, a delivery is under way"
+                SOURCE, f"{key} is newer than its manifest, a delivery is under way"
             )
         return ExportFile(key, int(found["ContentLength"]), found["ETag"])
 

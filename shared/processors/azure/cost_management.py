@@ -1,7 +1,5 @@
 """`azure.cost_management`: daily costs from the Query API become days of a table."""
 
-from dataclasses import asdict
-from datetime import date, timedelta
 from typing import ClassVar
 
 from pydantic import Field
@@ -10,10 +8,11 @@ from shared.models import Model
 from shared.processors.azure.calls import access
 from shared.processors.azure.cost_pages import SERVICE, fetch
 from shared.processors.azure.cost_query import CostQuery
-from shared.processors.azure.cost_rows import Rows
+from shared.processors.azure.cost_rows import daily_costs
 from shared.processors.azure.entra import MANAGEMENT
 from shared.processors.contract import Processor, StepContext, StepResult
-from shared.processors.landing import LandingDestination, land, prepare
+from shared.processors.daily_costs import OUTPUTS, days_until, load_days
+from shared.processors.landing import LandingDestination
 from shared.processors.provider_credentials import ProviderCredential, open_for
 from shared.processors.provider_errors import ProviderRefusedError
 
@@ -58,7 +57,7 @@ class CostManagement(Processor[CostManagementConfig]):
 
     ps_type = "azure.cost_management"
     config_model: ClassVar[type[Model]] = CostManagementConfig
-    outputs = frozenset({"table", "dates", "pages", "control_totals", "drift"})
+    outputs = OUTPUTS
 
     def run(self, config: CostManagementConfig, context: StepContext) -> StepResult:
         """Fetch everything, check it, then load each day in a job under the step's own ID.
@@ -79,25 +78,7 @@ class CostManagement(Processor[CostManagementConfig]):
         days = days_until(context.run.date, config.lookback_days)
         opened = access(credential, MANAGEMENT, "Cost Management Reader")
         fetched = fetch(opened, scope, config.source, days, context.deadline)
-        rows = Rows.of(config.source, fetched)
-        landing = prepare(config.destination, context, rows.schema, rows.plain_table)
-        jobs = land(landing, rows.parts(landing), context, config.destination)
-        return StepResult(
-            rows_processed=sum(job.rows_written for job in jobs),
-            bytes_processed=sum(job.bytes_processed for job in jobs),
-            outputs={
-                "table": landing.table,
-                "dates": [day.isoformat() for day in days],
-                "pages": fetched.pages,
-                "control_totals": rows.control_totals(),
-                "drift": [asdict(event) for event in landing.events],
-            },
-        )
-
-
-def days_until(last: date, lookback: int) -> list[date]:
-    """The day and so many before it, the earliest first."""
-    return [last - timedelta(days=back) for back in range(lookback, -1, -1)]
+        return load_days(daily_costs(config.source, fetched), config.destination, context)
 
 
 def _scope(query: CostQuery, credential: ProviderCredential) -> str:

@@ -5,10 +5,8 @@ columns than asked for, a row that is too short, a day that was not asked for or
 twice ends the step before anything is written. A day without rows has no costs.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from shared.processors.azure.calls import Access, call, content_of, refused
 from shared.processors.azure.cost_query import API_VERSION, CostQuery
+from shared.processors.daily_costs import Day, Group
 from shared.processors.provider_errors import IncompleteAnswerError, SourceShapeError
 from shared.settings import settings
 
@@ -25,34 +24,6 @@ _MOST_DIGITS = 38
 """After and before the point of a BIGNUMERIC."""
 _HEADERS = {"ClientType": "Convergence"}
 """Cost Management counts requests by this name; those without one share a quota that is used up."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Amounts of one day, one combination of keys and one currency."""
-
-    keys: tuple[str | None, ...]
-    currency: str
-    amounts: tuple[Decimal, ...]
-    """Every digit that Azure wrote, in the order of the query's metrics."""
-
-
-@dataclass
-class Day:
-    """Everything of one day."""
-
-    day: date
-    groups: dict[tuple[Any, ...], Group] = field(default_factory=dict)
-
-    @property
-    def version(self) -> str:
-        """Identifies these very rows, in whatever order they came."""
-        rows = [(g.keys, g.currency, [str(a) for a in g.amounts]) for g in self.sorted()]
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
-
-    def sorted(self) -> list[Group]:
-        """The groups by their keys."""
-        return [self.groups[key] for key in sorted(self.groups, key=str)]
 
 
 @dataclass(frozen=True)
@@ -183,11 +154,9 @@ class _Reader:
         for grouping, key in zip(self.query.group_by, keys, strict=True):
             if key is not None and not isinstance(key, str):
                 raise SourceShapeError(SERVICE, f"{grouping.answered_as} in {place}", "is no text")
-        identity = (*keys, currency)
-        if identity in day.groups:
-            raise IncompleteAnswerError(SERVICE, f"{identity} of {day.day} came twice")
         amounts = tuple(_amount(row[name], f"{name} in {place}") for name in self.query.metrics)
-        day.groups[identity] = Group(tuple(key or None for key in keys), currency, amounts)
+        group = Group(tuple(key or None for key in keys), amounts, currency)
+        day.add(SERVICE, (*keys, currency), group)
 
 
 def _day(value: Any, place: str) -> date:
@@ -201,7 +170,8 @@ def _day(value: Any, place: str) -> date:
     raise SourceShapeError(SERVICE, f"UsageDate in {place}", f"is {text[:40]!r}, which is no day")
 
 
-def _amount(value: Any, place: str) -> Decimal:
+def _amount(value: Any, place: str) -> str:
+    """The text of a number, with the digits that Azure wrote."""
     if not isinstance(value, Decimal):
         shown = "missing" if value is None else "no number"
         raise SourceShapeError(SERVICE, place, f"is {shown}")
@@ -209,4 +179,4 @@ def _amount(value: Any, place: str) -> Decimal:
     fits = isinstance(exponent, int) and exponent >= -_MOST_DIGITS
     if value and (not fits or value.adjusted() >= _MOST_DIGITS):
         raise SourceShapeError(SERVICE, place, f"is {value}, which no BIGNUMERIC holds")
-    return value or Decimal(0)
+    return str(value or Decimal(0))

@@ -7,24 +7,21 @@ manifest that names them (Microsoft Learn, "Tutorial: Create and manage Cost Man
 The newest manifest of a month counts.
 """
 
-import hashlib
-import json
 from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from shared.processors.azure.calls import Access, call, content_of, refused
+from shared.processors.export_stores import Delivery, ExportFile
 from shared.processors.provider_errors import (
     IncompleteAnswerError,
     ProviderRefusedError,
     SourceShapeError,
 )
-from shared.processors.remote_file import RemoteFile
 from shared.settings import settings
 
 if TYPE_CHECKING:
@@ -55,32 +52,6 @@ class ExportLocation:
 
 
 @dataclass(frozen=True)
-class ExportFile:
-    """A data file at the version that the run wrote."""
-
-    name: str
-    size: int
-    etag: str
-    rows: int
-    """As the manifest says."""
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """What the newest run says of a month."""
-
-    period: date
-    """The month's first day."""
-    files: tuple[ExportFile, ...]
-
-    @property
-    def version(self) -> str:
-        """Identifies the content of the files."""
-        text = json.dumps([(file.name, file.size, file.etag) for file in self.files])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
 class _Listed:
     size: int
     etag: str
@@ -89,7 +60,7 @@ class _Listed:
 
 @dataclass(frozen=True)
 class ExportContainer:
-    """The export as its container shows it to a credential."""
+    """The export as its container shows it to a credential: an `ExportStore`."""
 
     access: Access
     location: ExportLocation
@@ -116,21 +87,18 @@ class ExportContainer:
         content = content_of(answer, SOURCE, newest)
         return Delivery(period, tuple(self._files(content, newest, folder, listed)))
 
-    def open(self, file: ExportFile) -> RemoteFile:
-        """The file for reading, at this version only."""
-        return RemoteFile(file.size, partial(self.read, file))
+    def announced_at(self, period: date) -> str:
+        """The manifest of a month."""
+        folder = self.location.folder(period)
+        return (
+            f"manifest.json below {self.location.container}/{folder}. Correct account, container,"
+            " directory and export if there should be"
+        )
 
     def read(self, file: ExportFile, start: int, size: int) -> bytes:
-        """Some bytes of a file.
-
-        Raises:
-            IncompleteAnswerError: the file was replaced since, or the answer broke off.
-        """
+        """Bytes of a file, at this version only."""
         asked = {"If-Match": file.etag, "Range": f"bytes={start}-{start + size - 1}"}
-        content = self._get(file.name, asked).content
-        if len(content) != min(size, file.size - start):
-            raise IncompleteAnswerError(SERVICE, f"{file.name} broke off at byte {start}")
-        return content
+        return self._get(file.name, asked).content
 
     def _files(
         self, manifest: Any, name: str, folder: str, listed: dict[str, _Listed]

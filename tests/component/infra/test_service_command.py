@@ -13,7 +13,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[3]
 SERVICES = [
-    "bigquery", "pubsub", "kms", "secrets", "mailbox", "aws", "azure", "gateway", "cloud-scheduler",
+    "bigquery", "pubsub", "kms", "secrets", "mailbox", "aws", "azure", "azure-blob",
+    "gateway", "cloud-scheduler",
 ]  # fmt: skip
 
 

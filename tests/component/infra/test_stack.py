@@ -31,7 +31,7 @@ def test_each_service_has_its_line_before_ready(stack: RunningStack) -> None:
     lines = stack.output().splitlines()
     told = {line.split()[2]: line for line in lines[: lines.index("ready")]}
     services = {"bigquery", "pubsub", "kms", "secrets", "mailbox", "smtp", "gateway"}
-    services |= {"aws", "azure", "cloud-scheduler", "identity"}
+    services |= {"aws", "azure", "azure-blob", "cloud-scheduler", "identity"}
     assert services | {"echo", "inbox", "provision"} == set(told)
     for name, port in stack.ports.items():
         assert f":{port}" in told[name]

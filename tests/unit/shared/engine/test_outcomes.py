@@ -115,6 +115,15 @@ def test_pause_doubles_with_each_failed_attempt(attempts: int, pause: int) -> No
     assert past(*rows).not_before(step) == NOW + timedelta(seconds=pause)
 
 
+def test_pause_is_as_long_as_the_last_failure_asked_for() -> None:
+    step = a_step(retry=Retry(max_attempts=10, backoff_seconds=30))
+    asked = failed_attempt(1) | {"outputs": {"retry_after_seconds": 1800}}
+
+    assert past(asked).not_before(step) == NOW + timedelta(seconds=1800)
+    later = failed_attempt(2, NOW + timedelta(hours=1))
+    assert past(asked, later).not_before(step) == NOW + timedelta(hours=1, seconds=60)
+
+
 @pytest.mark.parametrize("status", sorted(FINAL_RUN_STATES))
 def test_run_with_a_final_state_is_over(status: str) -> None:
     assert past(run_status=status).run_is_over

@@ -1,4 +1,4 @@
-"""An AWS service that says what a test wants: throttling, errors, pages that break off."""
+"""A provider's service that says what a test wants: throttling, errors, pages that break off."""
 
 import json
 import threading
@@ -14,6 +14,7 @@ class Answer:
     """One answer of the service."""
 
     body: bytes
+    """`{token}` in it stands for the bearer token that the request showed."""
     status: int = 200
     announced: int | None = None
     """Content-Length; absent: as long as the body is."""
@@ -59,17 +60,22 @@ def scripted() -> Iterator[Scripted]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            size = int(self.headers["Content-Length"])
+            size = int(self.headers.get("Content-Length", "0"))
             answer = service.next(self.rfile.read(size))
+            token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            body = answer.body.replace(b"{token}", token.encode())
             self.send_response(answer.status)
             self.send_header("Content-Type", "application/x-amz-json-1.1")
-            self.send_header("Content-Length", str(answer.announced or len(answer.body)))
+            self.send_header("Content-Length", str(answer.announced or len(body)))
             self.send_header("Connection", "close")
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(answer.body)
+            self.wfile.write(body)
             self.close_connection = True
+
+        def do_GET(self) -> None:
+            self.do_POST()
 
         def log_message(self, *_: Any) -> None:
             pass

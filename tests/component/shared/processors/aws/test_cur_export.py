@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from shared.processors.aws import cur_export, export_files, session
+from shared.processors import export_rows
+from shared.processors.aws import export_files, session
 from shared.processors.aws.cur_export import CurExport, CurExportConfig
 from shared.processors.contract import AttemptFailedError, StepContext, StepResult
 from shared.processors.provider_errors import (
@@ -25,6 +26,7 @@ from shared.warehouse.failures import WarehouseError
 from shared.warehouse.queries import query
 from tests.aws import Account, Export, cur_rows, parquet
 from tests.component.conftest import Cloud
+from tests.component.shared.processors.aws.scripted import Answer, scripted
 from tests.runs import a_context, a_run
 
 OCTOBER, NOVEMBER = date(2025, 10, 1), date(2025, 11, 1)
@@ -221,7 +223,7 @@ def _no_json(export: Export) -> None:
 
 
 BAD_DELIVERIES: list[tuple[Callable[[Export], None], type[Exception], str]] = [
-    (_cut, IncompleteAnswerError, "is no whole Parquet file"),
+    (_cut, IncompleteAnswerError, "cannot be read"),
     (_not_named_as_parquet, ProviderRefusedError, "create the export with the format Parquet"),
     (_newer_than_its_manifest, IncompleteAnswerError, "a delivery is under way"),
     (_file_gone, IncompleteAnswerError, "is gone"),
@@ -253,7 +255,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_not_mixed(
     run(customer, export)
     before = in_table(customer)
     export.deliver(NOVEMBER, [cur_rows(NOVEMBER, 900, seed=4), cur_rows(NOVEMBER, 900, seed=5)])
-    read = cur_export.ExportRows.batches
+    read = export_rows.ExportRows.batches
 
     def replaced(*arguments: Any) -> Iterator[pa.RecordBatch]:
         for number, batch in enumerate(read(*arguments)):
@@ -261,7 +263,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_not_mixed(
             if number == 0:
                 export.deliver(NOVEMBER, [cur_rows(NOVEMBER, 3), cur_rows(NOVEMBER, 3, seed=8)])
 
-    monkeypatch.setattr(cur_export.ExportRows, "batches", replaced)
+    monkeypatch.setattr(export_rows.ExportRows, "batches", replaced)
     with pytest.raises(IncompleteAnswerError, match="was replaced while it was read"):
         run(customer, export)
 
@@ -369,6 +371,41 @@ def test_s3_that_does_not_answer_is_another_attempt(
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     with pytest.raises(AttemptFailedError, match="S3 does not answer"):
         run(customer, export)
+
+
+def _s3_error(code: str, status: int) -> Answer:
+    body = f"<Error><Code>{code}</Code><Message>for {{token}}</Message></Error>"
+    return Answer(body.encode(), status)
+
+
+_MODIFIED = {"Last-Modified": "Sat, 15 Nov 2025 04:00:00 GMT"}
+S3_FAILURES: list[tuple[Answer, type[Exception], str]] = [
+    (_s3_error("SlowDown", 503), ProviderUnavailableError, "S3 throttles requests (SlowDown)"),
+    (_s3_error("InternalError", 500), ProviderUnavailableError, "S3 failed (500 InternalError)"),
+    (Answer(b"<html>Bad Gateway</html>", 502), ProviderUnavailableError, "S3 failed (502"),
+    (_s3_error("ExpiredToken", 400), ProviderUnavailableError, "the role's session is over"),
+    (_s3_error("AccessDenied", 403), ProviderRefusedError, "Let its policy, or its role's trust"),
+    (Answer(b'{"dataFiles": [', announced=900, headers=_MODIFIED), IncompleteAnswerError,
+     "the answer broke off"),
+    (Answer(b"{", announced=64 * 2**20, headers=_MODIFIED), SourceShapeError, "is too large"),
+]  # fmt: skip
+
+
+def test_what_s3_does_to_us_leaves_the_period_as_it_was(
+    customer: str, export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_ATTEMPTS", 1)
+    export.deliver(NOVEMBER, [cur_rows(NOVEMBER, 40)])
+    run(customer, export)
+    before = in_table(customer)
+    with scripted() as service:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", service.url)
+        for answer, kind, text in S3_FAILURES:
+            service.will_say(answer)
+            with pytest.raises(kind) as raised:
+                run(customer, export)
+            assert text in str(raised.value)
+            assert in_table(customer) == before, text
 
 
 def test_a_manifest_is_read_from_its_documented_place() -> None:

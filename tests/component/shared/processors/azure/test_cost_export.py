@@ -1,4 +1,4 @@
-"""FOCUS exports from Blob Storage into a table, against the local Azure and the local BigQuery."""
+"""FOCUS exports from Blob Storage into a table, against Azurite and the local BigQuery."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.processors.azure import export_rows
+from shared.processors import export_rows
 from shared.processors.azure.cost_export import CostExport, CostExportConfig
 from shared.processors.contract import StepContext, StepResult
 from shared.processors.provider_errors import (
@@ -33,8 +33,8 @@ DAY = date(2025, 11, 20)
 
 @pytest.fixture
 def export(cloud: Cloud) -> Export:
-    """An export into a storage account of its own."""
-    return Export(cloud.environment["AZURE_BLOB_URL"])
+    """An export into a container of its own."""
+    return Export(cloud.environment)
 
 
 def a_config(export: Export, **changes: Any) -> CostExportConfig:
@@ -164,7 +164,7 @@ def test_what_is_not_whole_leaves_the_month_as_it_was(customer: str, export: Exp
         ("x.parquet", as_parquet(items)[:-9], 40, IncompleteAnswerError, "cannot be read"),
         ("x.parquet", as_parquet(items), 41, IncompleteAnswerError, "the manifest says 41"),
         ("x.csv", as_csv([*items, bad]), 41, UnfitValueError, "BilledCost"),
-        ("x.csv", as_csv([*items, october]), 41, SourceShapeError, "another month than 2025-11"),
+        ("x.csv", as_csv([*items, october]), 41, SourceShapeError, "another period than 2025-11"),
         ("x.csv", b"Cost,Date\n1,2\n", 1, SourceShapeError, "create the export with the FOCUS"),
         ("x.json", good, 40, ProviderRefusedError, "Parquet, CSV or CSV with gzip"),
     ]
@@ -205,7 +205,7 @@ def test_a_manifest_that_leads_elsewhere_or_nowhere_is_refused(
 def test_nothing_delivered_yet_is_another_attempt_and_a_wrong_container_is_not(
     customer: str, export: Export
 ) -> None:
-    with pytest.raises(ProviderRefusedError, match="has no container 'exports'"):
+    with pytest.raises(ProviderRefusedError, match="has no container 'exports-"):
         run(customer, export)
     export.put("else/where.csv", b"")
     with pytest.raises(ProviderUnavailableError, match="delivered nothing of 2025-11"):

@@ -4,10 +4,12 @@ import json
 import logging
 import traceback
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from shared.engine.execute import execute
 from shared.processors.azure import calls
 from shared.processors.contract import AttemptFailedError
 from shared.processors.provider_credentials import NoCredentialError, WrongExecutorError
@@ -20,6 +22,8 @@ from shared.processors.provider_errors import (
 )
 from shared.settings import settings
 from tests.azure import a_page
+from tests.component.shared.engine.logs import run_rows, steps
+from tests.component.shared.post import Post
 from tests.component.shared.processors.aws.scripted import Answer, Scripted, page, scripted
 from tests.component.shared.processors.azure.conftest import store_credential
 from tests.component.shared.processors.azure.test_cost_management import (
@@ -29,11 +33,16 @@ from tests.component.shared.processors.azure.test_cost_management import (
     run,
 )
 from tests.credential_samples import CLIENT_SECRET, UUID, azure_federated, azure_secret
+from tests.runs import a_message, a_run, a_step
 
 BEFORE = [1.5, 20251114, "rg-shop", "Storage", "EUR"]
 TODAY = [2.5, 20251115, "rg-shop", "Storage", "EUR"]
+FETCH = a_step(
+    "fetch_costs",
+    ps_type="azure.cost_management",
+    config={"source": {}, "destination": {"table": "costs"}},
+)
 QUERY = "/providers/Microsoft.CostManagement/query?api-version=2023-11-01&$skiptoken="
-TOKEN = "opens-nothing"
 
 
 @pytest.fixture
@@ -98,6 +107,43 @@ def test_a_long_wait_is_the_next_attempts_and_is_known(known: str, azure: Script
         run(context_of(known))
     assert raised.value.retry_after_seconds == 1800
     assert len(azure.asked) == 1
+
+
+def throttled(seconds: int) -> Answer:
+    return error("429", 429, Retry_After=str(seconds))
+
+
+def test_a_long_wait_is_kept_by_follow_ups_and_uses_up_no_delivery(
+    known: str, azure: Scripted, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEP_TIMEOUT_SECONDS", "1")
+    settings.cache_clear()
+    message = a_message(FETCH, run=a_run(known), deadline=datetime.now(UTC) + timedelta(hours=2))
+    azure.will_say(throttled(1800))
+    with pytest.raises(ProviderUnavailableError, match="throttles requests"):
+        execute(message)
+
+    for follow_up in (1, 2):
+        execute(message)  # acknowledged: raises nothing
+        (message,) = post.steps()
+        assert message.follow_up == follow_up
+
+    assert len(azure.asked) == 1
+    assert steps(message.run) == [("fetch_costs", 1, "FAILED")]
+
+
+def test_a_wait_that_outlasts_the_run_ends_it_at_once_and_says_so(
+    known: str, azure: Scripted, post: Post
+) -> None:
+    ends = datetime.now(UTC) + timedelta(minutes=20)
+    message = a_message(FETCH, run=a_run(known), deadline=ends)
+    azure.will_say(throttled(1800))
+
+    execute(message)
+
+    (row,) = run_rows(message.run)
+    assert (row["status"], row["error_code"]) == ("FAILED", "retry-too-late")
+    assert "may be tried again in 1800 s, and the run ends before that" in row["error"]
 
 
 def other_columns(**changes: Any) -> dict[str, Any]:
@@ -199,13 +245,13 @@ def test_a_refusal_says_what_to_do_and_tells_no_secret(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("convergence"), "propagate", True)
     for status, text in ((403, "the role Cost Management Reader"), (400, "refused the request")):
-        azure.will_say(error("Refused", status, f"not with {CLIENT_SECRET} or {TOKEN}"))
+        azure.will_say(error("Refused", status, f"not with {CLIENT_SECRET} or {{token}}"))
         with caplog.at_level(logging.INFO), pytest.raises(ProviderRefusedError) as raised:
             run(context_of(known))
         shown = "".join(traceback.format_exception(raised.value)) + caplog.text
         assert text in shown
         assert CLIENT_SECRET not in shown
-        assert TOKEN not in shown
+        assert "[secret] or [secret]" in str(raised.value)
 
 
 def test_an_answer_without_content_has_no_costs(known: str, azure: Scripted) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.processors.aws.cost_explorer_query import CostExplorerQuery, CostGrouping, days_until
+from shared.processors.aws.cost_explorer_query import CostExplorerQuery, CostGrouping
+from shared.processors.daily_costs import days_until
 
 
 def a_filter(**says: Any) -> dict[str, Any]:
