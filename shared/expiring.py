@@ -12,6 +12,8 @@ ValueT = TypeVar("ValueT")
 class ExpiringCache(Generic[KeyT, ValueT]):
     """Remembers what `load` answered for `lifetime_seconds`, at most `capacity` entries.
 
+    They count from before `load` was called, so that nothing older than that is ever answered.
+
     Thread-safe. Two threads that miss at once both load; the later answer stays. An error of `load`
     is not remembered.
     """
@@ -30,15 +32,16 @@ class ExpiringCache(Generic[KeyT, ValueT]):
 
     def get(self, key: KeyT, load: Callable[[], ValueT]) -> ValueT:
         """The remembered value, or what `load` answers now."""
+        now = self._clock()
         entry = self._entries.get(key)
-        if entry and entry[0] > self._clock():
+        if entry and entry[0] > now:
             return entry[1]
         value = load()
         with self._lock:
             self._entries.pop(key, None)
             while len(self._entries) >= self._capacity:
                 self._entries.pop(next(iter(self._entries)))
-            self._entries[key] = (self._clock() + self._lifetime, value)
+            self._entries[key] = (now + self._lifetime, value)
         return value
 
     def forget(self, key: KeyT) -> None:

@@ -10,13 +10,15 @@ import logging
 import re
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+from shared import exporters
+from shared.exporters import Hop, Kind
 from shared.settings import settings
 
 _context: ContextVar[Mapping[str, Any]] = ContextVar(
@@ -24,7 +26,11 @@ _context: ContextVar[Mapping[str, Any]] = ContextVar(
     default=MappingProxyType({}),
 )
 _trace: ContextVar[str | None] = ContextVar("traceparent", default=None)
+_hop: ContextVar[Hop | None] = ContextVar("hop", default=None)
 _TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 logger = logging.getLogger("convergence")
 
@@ -77,21 +83,55 @@ def log(severity: int, message: str, **fields: Any) -> None:
 
 
 @contextmanager
-def trace(traceparent: str | None) -> Iterator[str]:
+def trace(traceparent: str | None, name: str = "hop", kind: Kind = "SERVER") -> Iterator[str]:
     """Continue the caller's trace, or begin one; yields the value to hand on.
 
-    Format: W3C Trace Context, section 3.2. A malformed value begins a new trace.
+    Inside is one hop of the trace, a request or a delivery: where the environment names an exporter
+    (shared/exporters.py) it is sent as a span. Format: W3C Trace Context, section 3.2. A malformed
+    value begins a new trace.
     """
     match = _TRACEPARENT.match(traceparent or "")
-    trace_id = match[1] if match and set(match[1]) != {"0"} else secrets.token_hex(16)
-    current = f"00-{trace_id}-{secrets.token_hex(8)}-01"
-    token = _trace.set(current)
-    try:
+    if match and (set(match[1]) == {"0"} or set(match[2]) == {"0"}):
+        match = None
+    trace_id, flags = (match[1], match[3]) if match else (secrets.token_hex(16), "01")
+    current = f"00-{trace_id}-{secrets.token_hex(8)}-{flags}"
+    with ExitStack() as stack:
+        hop = None
+        if exporters.is_exporting():
+            hop = Hop(name)
+            parent = match[0] if match else ""
+            current = stack.enter_context(exporters.exported(hop, kind, parent, current))
+        stack.callback(_hop.reset, _hop.set(hop))
+        stack.callback(_trace.reset, _trace.set(current))
         yield current
-    finally:
-        _trace.reset(token)
+
+
+def describe_hop(name: str = "", *, failed: bool = False, **facts: str | int | None) -> None:
+    """Say what the running hop is, for its span; facts that are None are left out."""
+    hop = _hop.get()
+    if hop is None:
+        return
+    hop.name = name or hop.name
+    hop.failed = hop.failed or failed
+    hop.facts |= {key: value for key, value in facts.items() if value is not None}
 
 
 def current_traceparent() -> str | None:
     """The running trace, for the attributes of a message."""
     return _trace.get()
+
+
+def current_trace_id() -> str | None:
+    """The running trace's ID, for labels."""
+    match = _TRACEPARENT.match(_trace.get() or "")
+    return match[1] if match else None
+
+
+def carried(work: Callable[_P, _T]) -> Callable[_P, _T]:
+    """`work` for other threads, with the trace and the fields of the one that calls this."""
+    context = copy_context()
+
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return context.copy().run(work, *args, **kwargs)  # one context runs in one thread at a time
+
+    return run

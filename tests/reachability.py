@@ -218,3 +218,44 @@ def _file(name: str) -> Path | None:
         if file.is_file():
             return file
     return None
+
+
+def untraced(source: str) -> list[str]:
+    """Uses of a client that `calls` would not see: what is left are calls of methods on it.
+
+    A client is made by `kms_client()`, used as `kms_client().encrypt`, or given a name whose every
+    use is `name.encrypt`. It is not passed on, returned, kept, renamed or asked with `getattr`.
+    """
+    tree = ast.parse(source)
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.alias) and node.asname and node.name.endswith((*KINDS, "Client")):
+            found.append(f"line {node.lineno}: {node.name} is renamed")
+        name = node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
+        if name.endswith(KINDS):
+            call = parents[node]
+            if not (isinstance(call, ast.Call) and call.func is node):
+                found.append(f"line {node.lineno}: {name} is not called at once")
+            elif problem := _untraced_use(call, parents):
+                found.append(f"line {node.lineno}: {name}() {problem}")
+    return found
+
+
+def _untraced_use(call: ast.Call, parents: dict[ast.AST, ast.AST]) -> str | None:
+    use = parents[call]
+    if isinstance(use, ast.Attribute):
+        return None
+    if not (isinstance(use, ast.Assign) and all(isinstance(t, ast.Name) for t in use.targets)):
+        return "is neither given a name nor called a method of"
+    names = {target.id for target in use.targets if isinstance(target, ast.Name)}
+    scope: ast.AST = use
+    while scope in parents and not isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
+        scope = parents[scope]
+    if not isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
+        return "is kept in a module or class"
+    for node in ast.walk(scope):
+        known = isinstance(node, ast.Name) and node.id in names and isinstance(node.ctx, ast.Load)
+        if known and not isinstance(parents[node], ast.Attribute):
+            return "is passed on under its name"
+    return None

@@ -7,8 +7,10 @@ import functions_framework
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
+from shared.settings import needs
 from shared.telemetry import configure_logging
 
+needs("ADMIN_API_KEY_SECRET", "API_KEY_CHECKSUM_SECRET", "KMS_KEY_NAME")
 configure_logging()
 
 

@@ -4,8 +4,10 @@ import flask
 import functions_framework
 
 from shared.engine.delivery import Delivery, receive
+from shared.settings import needs
 from shared.telemetry import configure_logging
 
+needs()
 configure_logging()
 
 

@@ -6,8 +6,15 @@ import flask
 import functions_framework
 from werkzeug.wrappers import Response
 
+from shared.settings import needs
 from shared.telemetry import configure_logging
 
+needs(
+    "ADMIN_API_KEY_SECRET",
+    "API_KEY_CHECKSUM_SECRET",
+    "SCHEDULER_AUDIENCE",
+    "SCHEDULER_SERVICE_ACCOUNT",
+)
 configure_logging()
 
 

@@ -66,6 +66,7 @@ class FunctionProcess:
             "PYTHONUNBUFFERED": "1",
             "THREADS": str(function.concurrency),
             "CLOUD_RUN_TIMEOUT_SECONDS": str(function.timeout_seconds),
+            "OTEL_SERVICE_NAME": self.name,  # Cloud Run says it in K_SERVICE
             **environment,
         }
         self._child = Child(self.name, command, log, guard, process_environment, directory)

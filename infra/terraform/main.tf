@@ -50,6 +50,14 @@ module "secrets" {
       }
     }
   ]...)
+  prefixes = merge([
+    for name, function in local.topology.functions : {
+      for prefix in try(function.secret_prefixes, []) : "${name}/${prefix}" => {
+        member = module.service_accounts.members[function.service_account]
+        prefix = prefix
+      }
+    }
+  ]...)
   depends_on = [module.apis]
 }
 

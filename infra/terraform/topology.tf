@@ -61,7 +61,7 @@ locals {
         variable => module.service_accounts.emails[account]
       },
       {
-        for variable in try(function.deployment_environment, []) :
+        for variable in concat(local.topology.deployment_environment, try(function.deployment_environment, [])) :
         variable => var.deployment_environment[variable]
         if contains(keys(var.deployment_environment), variable)
       },

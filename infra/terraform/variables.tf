@@ -53,6 +53,14 @@ variable "deployment_environment" {
     condition     = length(setintersection(keys(var.deployment_environment), ["DISABLE_AUTH", "ADMIN_API_KEY", "SMTP_PASSWORD"])) == 0
     error_message = "DISABLE_AUTH is refused on Cloud Run, and secrets belong into Secret Manager: remove them here."
   }
+  validation {
+    condition     = contains(keys(var.deployment_environment), "SMTP_HOST")
+    error_message = "Write SMTP_HOST: the function that sends mail does not start without it."
+  }
+  validation {
+    condition     = !contains(values({ for name, value in var.deployment_environment : name => value if startswith(name, "OTEL_") }), "otlp") || contains(keys(var.deployment_environment), "OTEL_EXPORTER_OTLP_ENDPOINT")
+    error_message = "Write OTEL_EXPORTER_OTLP_ENDPOINT: with an exporter, functions do not start without it."
+  }
 }
 
 variable "api_invokers" {

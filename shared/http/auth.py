@@ -15,7 +15,7 @@ from shared.errors import (
     InvalidInputError,
     UnauthenticatedError,
 )
-from shared.secret_values import secret_value
+from shared.secret_values import accepted_values
 from shared.settings import settings
 from shared.tenancy import api_keys, tenants
 from shared.tenancy.tenants import TenantProfile, TenantStatus
@@ -212,12 +212,12 @@ def is_cloud_scheduler() -> bool:
 
 
 def require_admin() -> None:
-    """Let only the holder of the admin key through.
+    """Let only a holder of an admin key through; while it is rotated there are two.
 
     Raises:
         UnauthenticatedError: no admin key, or a wrong one.
     """
-    expected = secret_value(settings().require("ADMIN_API_KEY_SECRET"))
-    sent = request.headers.get("X-Admin-Key", "")
-    if not sent or not hmac.compare_digest(expected, sent.encode()):
+    expected = accepted_values(settings().require("ADMIN_API_KEY_SECRET"))
+    sent = request.headers.get("X-Admin-Key", "").encode()
+    if not any(hmac.compare_digest(one, sent) for one in expected):
         raise UnauthenticatedError("Invalid admin key. Send it in X-Admin-Key.")

@@ -25,6 +25,7 @@ _EXPOSED = (
     "RateLimit-Reset",
     "Retry-After",
     "X-Request-ID",
+    "traceparent",
 )
 _MAX_AGE_SECONDS = 600
 

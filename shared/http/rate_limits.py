@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flask import g
 
 from shared.errors import TooManyRequestsError
-from shared.settings import Rate, settings
+from shared.settings import settings
 from shared.telemetry import log
+from shared.variable_readers import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from werkzeug.routing import Rule
 from shared.http import audited, auth, problems, rate_limits
 from shared.http.inputs import parse_body, parse_query
 from shared.settings import settings
-from shared.telemetry import log, log_context, trace
+from shared.telemetry import describe_hop, log, log_context, trace
 
 MAX_BODY_BYTES = 1_000_000
 _LARGEST_REQUEST_BYTES = 32 * 1024 * 1024
@@ -127,7 +127,11 @@ def _observed(wsgi_app: Callable[..., Any]) -> Callable[..., Any]:
     def observed(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         request_id = _clean_request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         environ["convergence.request_id"] = request_id
-        with trace(environ.get("HTTP_TRACEPARENT")), log_context(request_id=request_id):
+        with (
+            trace(environ.get("HTTP_TRACEPARENT"), "request") as traceparent,
+            log_context(request_id=request_id),
+        ):
+            environ["convergence.traceparent"] = traceparent
             answer = wsgi_app(environ, start_response)
             _read_to_the_end(environ["wsgi.input"])
             return answer
@@ -161,10 +165,17 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
+    response.headers["traceparent"] = request.environ["convergence.traceparent"]
     response.headers.update(rate_limits.headers())
     route: Route | None = g.get("route")
     if route and route.action:
         audited.record(route.action, response)
+    describe_hop(
+        _name(route) if route else "",
+        failed=response.status_code >= 500,
+        http_route=route.path if route else None,
+        http_status=response.status_code,
+    )
     log(
         logging.INFO,
         "request",

@@ -11,7 +11,7 @@ import re
 import secrets
 import string
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
@@ -20,7 +20,7 @@ from shared.crypto import seal
 from shared.errors import ConvergenceError, UnauthenticatedError
 from shared.expiring import ExpiringCache
 from shared.models import Model
-from shared.secret_values import secret_value
+from shared.secret_values import accepted_values
 from shared.settings import settings
 from shared.telemetry import log
 from shared.warehouse import rows
@@ -85,7 +85,8 @@ def mint(
             since the key was shown to nobody.
     """
     random = "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
-    secret = f"{tenant_id}_api_{random}{_checksum(tenant_id, random)}"
+    checksum = next(_checksums(tenant_id, random))
+    secret = f"{tenant_id}_api_{random}{checksum}"
     key_id = str(uuid.uuid4())
     now = datetime.now(UTC)
     prefix = secret[: len(f"{tenant_id}_api_") + _PREFIX_LENGTH]
@@ -127,7 +128,7 @@ def verify(secret: str) -> ApiKey:
     if not match:
         raise UnauthenticatedError
     tenant_id, random, checksum = match.groups()
-    if not hmac.compare_digest(_checksum(tenant_id, random), checksum):
+    if not any(hmac.compare_digest(one, checksum) for one in _checksums(tenant_id, random)):
         raise UnauthenticatedError
     digest = _hash(secret)
     key = _cache.get(digest, lambda: _find(digest))
@@ -185,11 +186,12 @@ def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _checksum(tenant_id: str, random: str) -> str:
-    key = secret_value(settings().require("API_KEY_CHECKSUM_SECRET"))
-    digest = hmac.digest(key, f"{tenant_id}_api_{random}".encode(), "sha256")
-    number = int.from_bytes(digest, "big")
-    return "".join(
-        _ALPHABET[number // len(_ALPHABET) ** place % len(_ALPHABET)]
-        for place in range(_CHECKSUM_LENGTH)
-    )
+def _checksums(tenant_id: str, random: str) -> Iterator[str]:
+    """What may stand at the key's end: first what is written now, then what was written before."""
+    for key in accepted_values(settings().require("API_KEY_CHECKSUM_SECRET")):
+        digest = hmac.digest(key, f"{tenant_id}_api_{random}".encode(), "sha256")
+        number = int.from_bytes(digest, "big")
+        yield "".join(
+            _ALPHABET[number // len(_ALPHABET) ** place % len(_ALPHABET)]
+            for place in range(_CHECKSUM_LENGTH)
+        )

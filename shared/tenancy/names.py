@@ -12,6 +12,7 @@ from shared.errors import FieldProblem, InvalidInputError
 
 TENANT_ID_PATTERN = r"^[a-z][a-z0-9_]{2,49}$"
 DATASET_TYPE_PATTERN = r"^(gcp|aws|azure)_(bronze|silver|gold)_[a-z0-9]+(_[a-z0-9]+)*$"
+TABLE_NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,127}$"
 RESERVED_TENANT_IDS = frozenset(
     {
         *("tenants", "customers", "billing_export", "admin", "system"),
@@ -24,7 +25,7 @@ RESERVED_TENANT_IDS = frozenset(
 _TENANT_ID = re.compile(TENANT_ID_PATTERN)
 _DATASET_TYPE = re.compile(DATASET_TYPE_PATTERN)
 _HOLDS_A_TYPE = re.compile(r"(^|_)(gcp|aws|azure)_(bronze|silver|gold)(_|$)")
-_TABLE = re.compile(r"^[A-Za-z][A-Za-z0-9_]{0,127}$")
+_TABLE = re.compile(TABLE_NAME_PATTERN)
 
 
 def tenant_id_problem(tenant_id: str) -> str | None:

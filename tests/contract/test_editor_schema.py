@@ -82,6 +82,19 @@ def test_a_wrong_field_of_a_step_is_seen(change: dict[str, Any]) -> None:
     assert said({"steps": [STEP | change]})
 
 
+@pytest.mark.parametrize(
+    "place", [{"dataset_type": "gcp_silvr_cost"}, {"table": "x_meta.t"}], ids=str
+)
+def test_a_destination_that_nobody_may_write_is_seen(place: dict[str, Any]) -> None:
+    step = {
+        "step_id": "extract",
+        "ps_type": "gcp.bigquery_to_bigquery",
+        "source": {"query": "SELECT 1"},
+    }
+    assert said({"steps": [step | {"destination": {"table": "costs"}}]}) == []
+    assert said({"steps": [step | {"destination": {"table": "costs"} | place}]})
+
+
 def _descriptions(node: Any, path: str = "") -> Iterator[str]:
     if isinstance(node, dict):
         for name, field in node.get("properties", {}).items():

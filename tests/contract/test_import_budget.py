@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from infra import topology
+
 ROOT = Path(__file__).resolve().parents[2]
 FORBIDDEN = (
     "boto3",
@@ -30,7 +32,10 @@ ENTRY_POINTS = (
     "functions.scheduler.main",
     "functions.step_executor.main",
 )
-MINIMAL = {"GCP_PROJECT_ID": "convergence-unit", "PATH": os.environ["PATH"]}
+TOPOLOGY = topology.load()
+MINIMAL = {"PATH": os.environ["PATH"], "SMTP_HOST": "smtp.example.com"}
+for _name in TOPOLOGY.functions:
+    MINIMAL |= TOPOLOGY.function_environment(_name, "convergence-unit")
 
 
 def loaded_by(statement: str) -> set[str]:

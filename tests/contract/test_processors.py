@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.models import Model
-from shared.processors import registry
+from shared.processors import drift_events, registry
 from shared.processors.contract import Processor
 
 FOLDER = Path(inspect.getfile(registry)).parent
@@ -69,11 +69,21 @@ def test_outputs_that_run_gives_are_exactly_those_declared(ps_type: str) -> None
 
 
 def _outputs_in(processor: type[Processor]) -> set[str]:  # type: ignore[type-arg]
-    """Keys of the dictionaries that `run` passes, or assigns, as `outputs`."""
+    """Keys of the dictionaries that `run` passes, or assigns, as `outputs`.
+
+    And those of a module whose `OUTPUTS` it imports: the flow that several processors share.
+    """
     tree = ast.parse(Path(inspect.getfile(processor)).read_text("utf-8"))
+    flows = [
+        ast.parse((FOLDER / f"{node.module.rpartition('.')[2]}.py").read_text("utf-8"))
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        if "OUTPUTS" in {name.name for name in node.names}
+    ]
     dictionaries = [
         node.value
-        for node in ast.walk(tree)
+        for part in (tree, *flows)
+        for node in ast.walk(part)
         if (isinstance(node, ast.keyword) and node.arg == "outputs")
         or (
             isinstance(node, ast.AnnAssign)
@@ -81,13 +91,16 @@ def _outputs_in(processor: type[Processor]) -> set[str]:  # type: ignore[type-ar
             and node.target.id == "outputs"
         )
     ]
-    return {
-        str(key.value)
-        for found in dictionaries
-        if isinstance(found, ast.Dict)
-        for key in found.keys
-        if isinstance(key, ast.Constant)
-    }
+    found: set[str] = set()
+    for dictionary in dictionaries:
+        if not isinstance(dictionary, ast.Dict):
+            continue
+        for key, value in zip(dictionary.keys, dictionary.values, strict=True):
+            if isinstance(key, ast.Constant):
+                found.add(str(key.value))
+            elif ast.unparse(value).startswith(("drift_outputs(", "drift_events.outputs(")):
+                found |= drift_events.OUTPUTS
+    return found
 
 
 @pytest.mark.parametrize("ps_type", PROCESSORS)

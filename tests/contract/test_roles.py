@@ -11,7 +11,7 @@ from functools import cache
 import pytest
 
 from infra import topology
-from shared.processors import registry
+from shared.processors import registry, tenant_secrets
 from shared.settings import Settings
 from tests import reachability
 from tests.reachability import Symbol
@@ -52,6 +52,9 @@ OTHERS = {
     ("publisher_client", "publish"),
     ("secret_manager_client", "access_secret_version"),
 }
+
+# Who sends spans to Google's endpoint (shared/exporters.py).
+SPANS: Symbol = ("shared.exporters", "tracer")
 
 # Modules that ask the registry for a processor, and what of it is called then: of the family that
 # an executor serves, of one processor, or of every one. `shared/templates` reads models only.
@@ -96,9 +99,7 @@ def test_every_user_of_the_registry_is_known() -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_bigquery_permissions_are_what_the_code_needs(
-    name: str, reached: dict[str, set[Symbol]]
-) -> None:
+def test_permissions_are_what_the_code_needs(name: str, reached: dict[str, set[Symbol]]) -> None:
     used = {
         call for client, call in reachability.calls(reached[name]) if client == "bigquery_client"
     }
@@ -106,6 +107,8 @@ def test_bigquery_permissions_are_what_the_code_needs(
     if name in EXECUTORS:
         used.discard("cancel_job")  # they started what they cancel
     needed = {f"bigquery.{permission}" for call in used for permission in BIGQUERY[call]}
+    if SPANS in reached[name]:
+        needed.add("telemetry.traces.write")
     assert _granted(name) == needed
 
 
@@ -130,13 +133,21 @@ def test_a_function_is_given_the_secrets_that_its_code_names(
     name: str, reached: dict[str, set[Symbol]]
 ) -> None:
     function = TOPOLOGY.functions[name]
-    named = reachability.mentions(reached[name]) & set(Settings.__dataclass_fields__)
+    # An entry point lists what must be set; that is no use of it.
+    code = {symbol for symbol in reached[name] if not symbol[0].endswith(".main")}
+    named = reachability.mentions(code) & set(Settings.__dataclass_fields__)
     assert set(function.secrets) == {variable for variable in named if variable.endswith("_SECRET")}
+    reads_tenants = ("shared.processors.tenant_secrets", "tenant_secret") in code
+    assert function.secret_prefixes == ([tenant_secrets.PREFIX] if reads_tenants else [])
     # To decrypt, an envelope names its key.
     if "encrypt" in function.key_use:
         assert set(function.keys) == {
             variable for variable in named if variable.startswith("KMS_KEY")
         }
+
+
+def test_no_secret_of_the_service_is_named_as_those_of_tenants() -> None:
+    assert [name for name in TOPOLOGY.secrets if name.startswith(tenant_secrets.PREFIX)] == []
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -159,15 +170,65 @@ def _published(symbol: Symbol) -> frozenset[str]:
     return frozenset(topics)
 
 
+PRODUCT = [
+    file
+    for top in ("shared", "functions")
+    for file in sorted((reachability.ROOT / top).rglob("*.py"))
+    if file.relative_to(reachability.ROOT).as_posix() != "shared/clients.py"
+]
+
+
+def test_no_client_is_used_where_this_test_cannot_follow() -> None:
+    found = {str(file): reachability.untraced(file.read_text(encoding="utf-8")) for file in PRODUCT}
+    assert {file: problems for file, problems in found.items() if problems} == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from shared.clients import kms_client as k\ndef f(): k().decrypt()",
+        "make = kms_client\ndef f(): make().decrypt()",
+        "def f(): getattr(kms_client(), 'decrypt')()",
+        "def f(): g(kms_client())",
+        "def f():\n    client = kms_client()\n    g(client)",
+        "def f():\n    client = kms_client()\n    other = client\n    other.decrypt()",
+        "def f(): (client := kms_client()).decrypt()",
+        "def f():\n    with kms_client() as client:\n        client.decrypt()",
+        "def f(self):\n    self.client = clients.kms_client()",
+        "def f(): return kms_client()",
+        "def f():\n    client: Any = kms_client()\n    client.decrypt()",
+        "CLIENT = bigquery_client()\ndef f(): CLIENT.delete_dataset()",
+        "def f(): [kms_client][0]().decrypt()",
+        "def f(): call = partial(bigquery_client)",
+        "from google.cloud.bigquery import Client as C",
+    ],
+)
+def test_ways_around_this_test_are_found(code: str) -> None:
+    assert reachability.untraced(code) != []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def f(): kms_client().decrypt()",
+        "def f():\n    client = clients.kms_client()\n    g(lambda: client.decrypt(), client.name)",
+    ],
+)
+def test_uses_that_are_followed_pass(code: str) -> None:
+    assert reachability.untraced(code) == []
+
+
 def test_clients_are_made_where_this_test_looks() -> None:
-    made = re.compile(r"\b(?:bigquery\.|storage\.)?[A-Za-z]*Client\(")
+    """Google's own, and whatever else calls Google in the function's name."""
+    made = re.compile(
+        r"\b(?:bigquery\.|storage\.)?[A-Za-z]*Client\(|\bauth\.default\(|discovery\.build"
+    )
     found = {
         file.relative_to(reachability.ROOT).as_posix()
-        for top in ("shared", "functions")
-        for file in (reachability.ROOT / top).rglob("*.py")
+        for file in (*PRODUCT, reachability.ROOT / "shared" / "clients.py")
         if made.search(file.read_text(encoding="utf-8"))
     }
-    assert found == {"shared/clients.py"}
+    assert found == {"shared/clients.py", "shared/exporters.py"}
 
 
 def test_no_predefined_role_of_the_project_is_given() -> None:

@@ -2,7 +2,8 @@
 
 `GET /messages[?to=…&subject=…]`, `GET /messages/{id}`, `DELETE /messages`, `GET /slack`, and a page
 to look at. `POST /_local/faults {"times": 2, "smtp_code": 451, "delay_seconds": 0}` makes the next
-mails fail, which only tests do.
+mails fail, `POST /_local/passwords {"accepted": ["…"]}` asks whoever logs in for one of these
+(null: for none), which only tests do.
 """
 
 import asyncio
@@ -41,6 +42,15 @@ class SmtpHandler:
     def __init__(self, mails: Letters) -> None:
         self._mails = mails
         self.fault = Fault()
+        self.passwords: frozenset[str] | None = None
+        """Those that the account has; None: anybody may log in."""
+
+    def authenticate(
+        self, _server: Any, _session: Any, _envelope: Any, _mechanism: str, given: Any
+    ) -> AuthResult:
+        """As aiosmtpd asks: `given` has a login and a password, in bytes."""
+        known = self.passwords is None or given.password.decode() in self.passwords
+        return AuthResult(success=known, handled=False)
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
         fault = self.fault
@@ -112,6 +122,11 @@ class Mailbox:
         self._smtp.fault = Fault()
         return JSONResponse({})
 
+    async def set_passwords(self, request: Request) -> Response:
+        accepted = (await request.json())["accepted"]
+        self._smtp.passwords = None if accepted is None else frozenset(accepted)
+        return JSONResponse({})
+
     def routes(self) -> list[Route]:
         return [
             Route("/", self.page),
@@ -123,6 +138,7 @@ class Mailbox:
             Route("/slack/{channel:path}", self.slack_webhook, methods=["POST"]),
             Route("/_local/faults", self.set_fault, methods=["POST"]),
             Route("/_local/faults", self.clear_fault, methods=["DELETE"]),
+            Route("/_local/passwords", self.set_passwords, methods=["POST"]),
         ]
 
 
@@ -141,10 +157,6 @@ def _matches(mail: Letter, to: str | None, subject: str | None) -> bool:
     )
 
 
-def _accept_anybody(*_: Any) -> AuthResult:
-    return AuthResult(success=True)
-
-
 def _lifespan(handler: SmtpHandler, smtp_socket: socket.socket) -> Any:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -155,7 +167,7 @@ def _lifespan(handler: SmtpHandler, smtp_socket: socket.socket) -> Any:
                 enable_SMTPUTF8=True,
                 hostname="mailbox.local",
                 auth_require_tls=False,
-                authenticator=_accept_anybody,
+                authenticator=handler.authenticate,
             )
 
         server = await asyncio.get_running_loop().create_server(connection, sock=smtp_socket)

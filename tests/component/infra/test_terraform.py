@@ -111,7 +111,8 @@ def test_each_function_gets_the_environment_that_it_gets_on_a_laptop(
     assert environment.pop("THREADS") == str(function.concurrency)
     deployed = {key: environment.pop(key) for key in environment.keys() - expected.keys()}
     assert environment == expected
-    assert deployed.keys() <= set(function.deployment_environment)
+    everybodys = TOPOLOGY.deployment_environment
+    assert deployed.keys() <= {*everybodys, *function.deployment_environment}
 
 
 def test_prod_keeps_instances_warm_and_lets_traffic_be_shifted(
@@ -174,6 +175,16 @@ def test_secrets_and_who_may_read_them(plan: dict[str, Values]) -> None:
         (secret, member(function.service_account))
         for function in TOPOLOGY.functions.values()
         for secret in set(function.secrets.values())
+    )
+    (tenants,) = of(plan, "google_project_iam_member", "secrets")
+    assert (tenants["role"], tenants["member"]) == (
+        "roles/secretmanager.secretAccessor",
+        member("step-shared"),
+    )
+    (condition,) = tenants["condition"]
+    assert condition["expression"] == (
+        'resource.type == "secretmanager.googleapis.com/SecretVersion" &&'
+        ' resource.name.extract("/secrets/{name}/").startsWith("tenant--")'
     )
 
 
@@ -310,6 +321,26 @@ def _routed(rules: list[Values], method: str, path: str) -> str | None:
     return None
 
 
+def test_everything_public_is_behind_cloud_armors_rate_limit(plan: dict[str, Values]) -> None:
+    (policy,) = of(plan, "google_compute_security_policy")
+    (limit,) = (rule for rule in policy["rule"] if rule["action"] == "throttle")
+    (options,) = limit["rate_limit_options"]
+    assert (options["enforce_on_key"], options["exceed_action"]) == ("IP", "deny(429)")
+    assert options["rate_limit_threshold"] == [{"count": 1200, "interval_sec": 60}]
+    backends = of(plan, "google_compute_backend_service")
+    assert backends
+    assert all(backend["security_policy"] for backend in backends)
+
+
+def test_reads_of_keys_and_secrets_are_logged(plan: dict[str, Values]) -> None:
+    logged = {
+        audited["service"]: {one["log_type"] for one in audited["audit_log_config"]}
+        for audited in of(plan, "google_project_iam_audit_config")
+    }
+    both = {"DATA_READ", "DATA_WRITE"}
+    assert logged == {"cloudkms.googleapis.com": both, "secretmanager.googleapis.com": both}
+
+
 def test_alerts_and_counters(plan: dict[str, Values]) -> None:
     alerts = {a["display_name"]: a for a in of(plan, "google_monitoring_alert_policy")}
     assert len(alerts) == len(TOPOLOGY.alerts)
@@ -365,7 +396,10 @@ def test_wrong_variables_are_refused_with_what_to_write(terraform: Workspace) ->
         "environment": ("test", "Write dev, stage or prod"),
         "domains": (["*.example.com"], "Write 1 to 100 lower-case host names"),
         "region": ("US", "Write a region such as us-central1"),
-        "deployment_environment": ({"DISABLE_AUTH": "true"}, "DISABLE_AUTH is refused"),
+        "deployment_environment": (
+            {"DISABLE_AUTH": "true", "OTEL_TRACES_EXPORTER": "otlp"},
+            "DISABLE_AUTH is refused",
+        ),
         "api_invokers": (["everybody"], "Write IAM members"),
         "max_instances": (0, "whole number from 1 to 1000"),
         "message_retention_days": (32, "up to 31 days"),
@@ -379,6 +413,8 @@ def test_wrong_variables_are_refused_with_what_to_write(terraform: Workspace) ->
         terraform.plan(**{name: value for name, (value, _) in wrong.items()})
     told = " ".join(str(refused.value).split())
     assert [text for _, text in wrong.values() if text not in told] == []
+    for name in ("SMTP_HOST", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        assert f"Write {name}: " in told
 
 
 def test_a_function_has_exactly_one_bundle(terraform: Workspace) -> None:

@@ -10,7 +10,7 @@ from shared import secret_values
 from shared.clients import secret_manager_client
 from shared.errors import Retryable
 from shared.expiring import ExpiringCache
-from shared.secret_values import secret_value
+from shared.secret_values import EmptySecretError, accepted_values, secret_value
 from shared.settings import settings
 from tests.component.conftest import PROJECT
 
@@ -35,13 +35,36 @@ def test_latest_version_is_remembered_for_a_minute(
 ) -> None:
     now = [0.0]
     cache: ExpiringCache[str, bytes] = ExpiringCache(60, clock=lambda: now[0])
-    monkeypatch.setattr(secret_values, "_cache", cache)
+    monkeypatch.setattr(secret_values, "_remembered", lambda: cache)
     add_version(secret, b"first")
 
     assert secret_value(f"{secret}/versions/latest") == b"first"
     add_version(secret, b"second")
     assert secret_value(f"{secret}/versions/latest") == b"first"
     now[0] = 61
+    assert secret_value(f"{secret}/versions/latest") == b"second"
+
+
+def test_a_secret_of_several_lines_has_several_values(secret: str) -> None:
+    add_version(secret, b"new\n  old \r\n\n")
+
+    assert accepted_values(f"{secret}/versions/latest") == (b"new", b"old")
+
+
+def test_a_secret_of_nothing_but_space_is_told(secret: str) -> None:
+    add_version(secret, b" \n")
+
+    with pytest.raises(EmptySecretError, match="is empty: add a version"):
+        accepted_values(f"{secret}/versions/latest")
+
+
+def test_a_value_that_was_refused_is_read_anew(secret: str) -> None:
+    add_version(secret, b"first")
+    assert secret_value(f"{secret}/versions/latest") == b"first"
+    add_version(secret, b"second")
+
+    secret_values.forget(f"{secret}/versions/latest")
+
     assert secret_value(f"{secret}/versions/latest") == b"second"
 
 

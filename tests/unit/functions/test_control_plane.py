@@ -18,7 +18,7 @@ def _open(monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture) -> None:
     monkeypatch.setenv("DISABLE_AUTH", "true")
     monkeypatch.setenv("ADMIN_API_KEY_SECRET", "projects/p/secrets/s/versions/latest")
     settings.cache_clear()
-    mocker.patch("shared.http.auth.secret_value", return_value=b"operator")
+    mocker.patch("shared.http.auth.accepted_values", return_value=(b"operator",))
 
 
 def refused(answer: Any) -> list[str]:

@@ -194,6 +194,7 @@ def test_each_environment_has_its_values_and_its_own_state(environment: str) -> 
     backend = hcl.values(folder / "backend.hcl")
     assert environment in hcl.text(backend["bucket"])
     listed = {v for f in TOPOLOGY.functions.values() for v in f.deployment_environment}
+    listed |= {*TOPOLOGY.deployment_environment}
     assert {name.strip('"') for name in values["deployment_environment"]} <= listed
 
 

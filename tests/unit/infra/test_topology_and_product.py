@@ -37,6 +37,7 @@ def test_each_variable_is_a_setting_of_the_product(name: str) -> None:
     given = {
         *TOPOLOGY.function_environment(name, "p"),
         *function.deployment_environment,
+        *TOPOLOGY.deployment_environment,
         *function.local.environment,
         *TOPOLOGY.local.inherited_environment,
     }

@@ -14,4 +14,7 @@ deployment_environment = {
   SMTP_FROM      = "Convergence dev <no-reply@dev.example.com>"
   SMTP_HOST      = "smtp.example.com"
   SMTP_USERNAME  = "convergence-dev"
+
+  OTEL_EXPORTER_OTLP_ENDPOINT = "https://telemetry.googleapis.com"
+  OTEL_TRACES_EXPORTER        = "otlp"
 }

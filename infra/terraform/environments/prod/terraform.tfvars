@@ -12,4 +12,7 @@ deployment_environment = {
   SMTP_FROM      = "Convergence <no-reply@example.com>"
   SMTP_HOST      = "smtp.example.com"
   SMTP_USERNAME  = "convergence"
+
+  OTEL_EXPORTER_OTLP_ENDPOINT = "https://telemetry.googleapis.com"
+  OTEL_TRACES_EXPORTER        = "otlp"
 }

@@ -15,4 +15,7 @@ deployment_environment = {
   SMTP_FROM      = "Convergence stage <no-reply@stage.example.com>"
   SMTP_HOST      = "smtp.example.com"
   SMTP_USERNAME  = "convergence-stage"
+
+  OTEL_EXPORTER_OTLP_ENDPOINT = "https://telemetry.googleapis.com"
+  OTEL_TRACES_EXPORTER        = "otlp"
 }

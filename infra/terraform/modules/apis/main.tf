@@ -18,6 +18,7 @@ locals {
     "run.googleapis.com",
     "secretmanager.googleapis.com",
     "storage.googleapis.com",
+    "telemetry.googleapis.com",
   ])
 
   # Reads of data are logged only where somebody asks for it. KMS and Secret Manager are read rarely

@@ -6,6 +6,14 @@ variable "accessors" {
   }))
 }
 
+variable "prefixes" {
+  description = "Who may read the values of every secret whose name begins so, those that are made later too."
+  type = map(object({
+    member = string
+    prefix = string
+  }))
+}
+
 variable "project_id" {
   description = "Project of the secrets."
   type        = string

@@ -4,8 +4,10 @@ import pytest
 from flask import Flask
 from pytest_mock import MockerFixture
 
+from shared import secret_values
 from shared.errors import UnauthenticatedError
 from shared.http import auth
+from shared.secret_values import EmptySecretError
 from shared.settings import SettingsError, settings
 from shared.tenancy.api_keys import ApiKey
 
@@ -94,7 +96,7 @@ def test_user_is_kept_up_to_two_hundred_characters(
 def _admin_key(monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture) -> None:
     monkeypatch.setenv("ADMIN_API_KEY_SECRET", ADMIN_SECRET)
     settings.cache_clear()
-    mocker.patch.object(auth, "secret_value", return_value=b"operator")
+    mocker.patch.object(auth, "accepted_values", return_value=(b"operator",))
 
 
 @pytest.mark.usefixtures("_admin_key")
@@ -115,11 +117,23 @@ def test_wrong_admin_key_is_refused(sent: str, asking: Callable[..., None]) -> N
 
 @pytest.mark.usefixtures("_admin_key")
 def test_empty_secret_lets_nobody_in(asking: Callable[..., None], mocker: MockerFixture) -> None:
-    mocker.patch.object(auth, "secret_value", return_value=b"")
+    mocker.patch.object(auth, "accepted_values", secret_values.accepted_values)
+    mocker.patch.object(secret_values, "secret_value", return_value=b" \n\n")
     asking()
 
-    with pytest.raises(UnauthenticatedError):
+    with pytest.raises(EmptySecretError):
         auth.require_admin()
+
+
+@pytest.mark.usefixtures("_admin_key")
+@pytest.mark.parametrize("sent", ["operator", "successor"])
+def test_while_the_admin_key_is_rotated_both_let_in(
+    sent: str, asking: Callable[..., None], mocker: MockerFixture
+) -> None:
+    mocker.patch.object(auth, "accepted_values", return_value=(b"successor", b"operator"))
+    asking(X_Admin_Key=sent)
+
+    auth.require_admin()
 
 
 def test_deployment_without_an_admin_secret_says_which_variable_is_missing(

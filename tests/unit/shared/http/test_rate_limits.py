@@ -12,8 +12,9 @@ from shared.errors import UnauthenticatedError
 from shared.http import rate_limits
 from shared.http.routes import Route, serve
 from shared.models import Model
-from shared.settings import Rate, SettingsError, from_environment, settings
+from shared.settings import SettingsError, from_environment, settings
 from shared.tenancy.api_keys import ApiKey
+from shared.variable_readers import Rate
 
 
 class Done(Model):
@@ -223,5 +224,5 @@ def test_malformed_rate_is_refused_by_name(text: str) -> None:
 
 
 def test_other_storages_are_refused() -> None:
-    with pytest.raises(SettingsError, match="RATE_LIMIT_STORAGE is 'memcached://x'"):
+    with pytest.raises(SettingsError, match="RATE_LIMIT_STORAGE is malformed: write memory://"):
         from_environment({"GCP_PROJECT_ID": "p", "RATE_LIMIT_STORAGE": "memcached://x"})

@@ -40,7 +40,7 @@ def _keys(monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture) -> None:
 
     monkeypatch.setenv("ADMIN_API_KEY_SECRET", "projects/p/secrets/s/versions/latest")
     settings.cache_clear()
-    mocker.patch.object(auth, "secret_value", return_value=b"operator")
+    mocker.patch.object(auth, "accepted_values", return_value=(b"operator",))
     mocker.patch.object(auth.api_keys, "verify", side_effect=verify)
     mocker.patch.object(auth.tenants, "profile", side_effect=profile)
     mocker.patch("shared.tenancy.audit.record")

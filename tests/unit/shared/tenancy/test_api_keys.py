@@ -1,4 +1,5 @@
 import re
+from unittest.mock import MagicMock
 
 import pytest
 from pytest_mock import MockerFixture
@@ -12,7 +13,7 @@ RANDOM = "A" * 32
 @pytest.fixture(autouse=True)
 def _checksum_key(monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture) -> None:
     monkeypatch.setenv("API_KEY_CHECKSUM_SECRET", "projects/p/secrets/s/versions/latest")
-    mocker.patch.object(api_keys, "secret_value", return_value=b"checksum key")
+    mocker.patch.object(api_keys, "accepted_values", return_value=(b"checksum key",))
 
 
 @pytest.fixture
@@ -52,6 +53,27 @@ def test_minted_key_does_not_show_its_secret_when_it_is_printed(mocker: MockerFi
     key = api_keys.mint("acme_corp", name="test", created_by="somebody")
 
     assert key.secret not in repr(key)
+
+
+def test_keys_of_before_hold_while_the_checksum_secret_is_rotated(
+    mocker: MockerFixture, store: MagicMock
+) -> None:
+    before, _ = minted("acme_corp", mocker)
+    keys = mocker.patch.object(api_keys, "accepted_values", return_value=(b"new", b"checksum key"))
+    after, _ = minted("acme_corp", mocker)
+
+    def is_asked_for(secret: str) -> bool:
+        store.reset_mock()
+        with pytest.raises(UnauthenticatedError):
+            api_keys.verify(secret)
+        return bool(store.called)
+
+    assert is_asked_for(before)
+    assert is_asked_for(after)
+    api_keys._cache.forget(api_keys._hash(after))
+    keys.return_value = (b"new",)
+    assert not is_asked_for(before)
+    assert is_asked_for(after)
 
 
 def test_two_keys_differ(mocker: MockerFixture) -> None:
