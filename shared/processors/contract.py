@@ -15,6 +15,7 @@ from pydantic import Field
 
 from shared.errors import Permanent, Retryable
 from shared.models import Model
+from shared.telemetry import current_trace_id
 from shared.warehouse.queries import Query, QueryParameter
 
 __all__ = [
@@ -97,7 +98,7 @@ class StepContext:
 
     @property
     def job_labels(self) -> dict[str, str]:
-        """Labels by which every job of a run is found: tenant, run, step, template.
+        """Labels by which every job of a run is found: tenant, run, step, template, trace.
 
         Values are lower-case letters, digits, `_` and `-`, at most 63 (BigQuery, "Labels").
         """
@@ -107,6 +108,7 @@ class StepContext:
             "pipeline_logging_id": run.pipeline_logging_id[:63],
             "step_id": self.step_id[:63],
             "template": "-".join(filter(None, (run.provider, run.domain, run.template_name)))[:63],
+            **({"trace_id": trace_id} if (trace_id := current_trace_id()) else {}),
         }
 
 

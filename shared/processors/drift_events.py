@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from shared.processors import dq_results
@@ -14,6 +15,9 @@ from shared.warehouse import claims, rows
 from shared.warehouse.claims import ClaimHeldError
 from shared.warehouse.drift import DriftEvent
 from shared.warehouse.queries import query
+
+OUTPUTS = frozenset({"drift", "new_drift", "drift_summary"})
+"""What a step that writes leaves of drift: all of it, how much is to tell, and in which words."""
 
 _PREFIX = "schema_drift:"
 _LEASE_SECONDS = 300.0
@@ -50,6 +54,16 @@ def record(context: StepContext, events: Sequence[DriftEvent]) -> tuple[DriftEve
         dq_results.append(context, [_result(rule_id, by_id[rule_id]) for rule_id in new])
     before = [_event(row) for row in recorded if row["is_ours"]]
     return (*before, *(by_id[rule_id] for rule_id in new))
+
+
+def outputs(events: Iterable[DriftEvent], news: Iterable[DriftEvent]) -> dict[str, Any]:
+    """The outputs of a step that has seen `events`, of which `news` are its own to tell."""
+    told = list(dict.fromkeys(news))
+    return {
+        "drift": [asdict(event) for event in dict.fromkeys(events)],
+        "new_drift": len(told),
+        "drift_summary": summary(told),
+    }
 
 
 def summary(events: Iterable[DriftEvent]) -> str:

@@ -18,6 +18,7 @@ from shared.errors import ConvergenceError, Retryable
 from shared.models import Model
 from shared.processors import drift_events
 from shared.processors.contract import StepContext
+from shared.processors.own_tables import DatasetType, WrittenTable
 from shared.settings import settings
 from shared.tenancy.names import check_table_name, dataset_name
 from shared.warehouse import evolution, tables
@@ -43,11 +44,11 @@ Batches: TypeAlias = "Iterable[pa.RecordBatch]"
 class LandingDestination(Model):
     """What is written: a table in one of the tenant's own datasets."""
 
-    dataset_type: str | None = Field(
+    dataset_type: DatasetType | None = Field(
         default=None,
         description="`aws_silver_cost` writes to {tenant_id}_aws_silver_cost; absent: {tenant_id}.",
     )
-    table: str = Field(description="Table; created when it does not exist.")
+    table: WrittenTable = Field(description="Table; created when it does not exist.")
     schema_template: str | None = Field(
         default=None,
         description="Schema file below schemas/, such as aws/cost_explorer_daily; absent: the"
@@ -84,6 +85,8 @@ class Landing:
     """From the source's columns to the table's."""
     events: tuple[DriftEvent, ...]
     """How the source's columns differ from those that the table had."""
+    news: tuple[DriftEvent, ...]
+    """Of these, and of earlier ones of this step, what no other step has told the tenant."""
 
     def partition(self, day: date) -> str:
         """The partition that holds `day`, as a decorator names it."""
@@ -131,12 +134,21 @@ def prepare(
         change = tables.ensure_relation(dataset, schema, name=name, extra_columns=True)
         is_new = change.action is tables.Action.CREATE
         grown = _grown(path, source, columns, is_new=is_new)
-    drift_events.record(context, grown.events)
+    news = drift_events.record(context, grown.events)
     if grown.added:
         evolution.add_columns(path, grown.schema)
     whole = (*columns, *_others(grown.schema, columns))
     made = conversion(source, whole)
-    return Landing(path, schema.model_copy(update={"fields": whole}), made, grown.events)
+    return Landing(path, schema.model_copy(update={"fields": whole}), made, grown.events, news)
+
+
+def drift_outputs(landings: Iterable[Landing]) -> dict[str, Any]:
+    """What a step that has prepared these tables leaves of drift (`drift_events.OUTPUTS`)."""
+    prepared = list(landings)
+    return drift_events.outputs(
+        (event for landing in prepared for event in landing.events),
+        (event for landing in prepared for event in landing.news),
+    )
 
 
 @contextmanager

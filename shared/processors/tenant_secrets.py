@@ -14,6 +14,8 @@ from shared.errors import Permanent
 from shared.secret_values import secret_value
 from shared.settings import settings
 
+PREFIX = "tenant--"
+"""Of the names of all tenants' secrets; `step-shared` may read those, by infra/topology.yaml."""
 SecretName = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=100)
 ]
@@ -40,7 +42,7 @@ def tenant_secret(tenant_id: str, name: str) -> str:
     """
     from google.api_core.exceptions import FailedPrecondition, NotFound, PermissionDenied
 
-    secret_id = f"tenant--{tenant_id}--{name}"
+    secret_id = f"{PREFIX}{tenant_id}--{name}"
     path = f"projects/{settings().GCP_PROJECT_ID}/secrets/{secret_id}/versions/latest"
     try:
         text = secret_value(path).decode().strip()

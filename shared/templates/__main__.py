@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import ConvergenceError, NotFoundError
+from shared.errors import ConvergenceError, NotFoundError, Permanent
 from shared.templates.built_ins import BuiltIns
 from shared.templates.loader import SUFFIX, TemplateLibrary
 from shared.templates.problems import TemplateError
@@ -16,6 +16,29 @@ if TYPE_CHECKING:
     from shared.templates.compiled import CompiledTemplate
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+class NoTemplatesError(Permanent):
+    """Nothing to validate is no success."""
+
+    code = "no-templates"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        super().__init__(f"There is no template below {root}; say where they are by --configs.")
+
+
+class NobodyToAskError(Permanent):
+    """A dry run needs a BigQuery."""
+
+    code = "nobody-to-ask"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no BigQuery to ask: run `make up` and set BIGQUERY_EMULATOR_HOST to its"
+            " BigQuery, such as http://127.0.0.1:9050, or log in by"
+            " `gcloud auth application-default login`."
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help="print a template resolved for a tenant")
     explain.add_argument("template", help="such as gcp/cost/cost_billing")
     explain.add_argument("--tenant", required=True, help="tenant ID")
-    explain.add_argument("--date", type=date.fromisoformat, help="YYYY-MM-DD; yesterday by default")
+    explain.add_argument("--date", type=_day, help="YYYY-MM-DD; yesterday by default")
     explain.add_argument(
         "--set",
         action="append",
@@ -82,11 +105,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _validate(library: TemplateLibrary, options: argparse.Namespace) -> int:
+    from shared.templates.schema_files import check_schema_files
+
     names = [_name(library, path) for path in options.paths] or library.names()
+    if not names:
+        raise NoTemplatesError(library.root)
     broken, asked = 0, 0
     for name in names:
         try:
             compiled = library.named(name)
+            check_schema_files(compiled)
             if options.dry_run:
                 asked += _dry_run(compiled, options.dry_run)
         except (TemplateError, NotFoundError) as error:
@@ -110,10 +138,16 @@ def _dry_run(compiled: "CompiledTemplate", tenant_id: str) -> int:
 
     Raises:
         TemplateError: what BigQuery or a processor would refuse, each with its place.
+        NobodyToAskError: there is neither a local cloud nor a login.
     """
+    from google.auth.exceptions import DefaultCredentialsError
+
     from shared.templates.dry_runs import dry_run
 
-    found = dry_run(compiled, tenant_id, datetime.now(UTC).date() - timedelta(days=1))
+    try:
+        found = dry_run(compiled, tenant_id, datetime.now(UTC).date() - timedelta(days=1))
+    except DefaultCredentialsError:
+        raise NobodyToAskError from None
     for one in found.waiting:
         _say(f"{one.headline}; ask again after a run has made it")
     if found.problems:
@@ -135,8 +169,10 @@ def _name(library: TemplateLibrary, path: str) -> str:
 def _explain(library: TemplateLibrary, options: argparse.Namespace) -> int:
     from shared.templates.explain import explain
     from shared.templates.resolver import resolve
+    from shared.tenancy.names import check_tenant_id
 
     today = datetime.now(UTC).date()
+    check_tenant_id(options.tenant, "--tenant")
     facts = BuiltIns(
         tenant_id=options.tenant,
         date=options.date or today - timedelta(days=1),
@@ -152,6 +188,14 @@ def _explain(library: TemplateLibrary, options: argparse.Namespace) -> int:
     compiled = library.named(options.template)
     _say(explain(compiled, resolve(compiled, facts, overrides), overrides).rstrip())
     return 0
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        problem = f"must be a day as YYYY-MM-DD, such as 2025-11-15, not {text!r}"
+        raise argparse.ArgumentTypeError(problem) from None
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -138,7 +138,7 @@ def read(source: Source, problems: Problems) -> Mapping | None:
 def _yaml_fault(error: "yaml.MarkedYAMLError", text: str, index: int) -> str:
     context = f" ({error.context})" if error.context else ""
     line = text[: text.find("\n", index)].rpartition("\n")[2] if "\n" in text[index:] else text
-    hint = ""
+    hint = "; indent with spaces" if text[index : index + 1] == "\t" else ""
     if _PLACEHOLDER_FIRST.search(line):
         hint = "; a value that starts with a placeholder needs quotes around it"
     return f"not valid YAML: {error.problem or 'unreadable'}{context}{hint}"

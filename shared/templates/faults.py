@@ -94,7 +94,11 @@ def _finding(
         known = known if path else sorted({*known, *also_known})
         return place, unknown_field(str(loc[-1]), known), parent
     node, path = locate(root, loc)
+    if fault["type"] == "union_tag_invalid":
+        node, path = locate(root, (*loc, _discriminator(fault)))
     prefix = _prefix(path)
+    if fault["type"] == "union_tag_not_found":
+        return node.place, f"{prefix}field {_discriminator(fault)!r} is required; add it", node
     if fault["type"] == "missing":
         return _named_place(root, path), f"{prefix}field {loc[-1]!r} is required; add it", node
     return node.place, f"{prefix}{_sentence(fault)}", node
@@ -122,10 +126,9 @@ def _sentence(fault: MappingType[str, Any]) -> str:
     if kind in _WANTED:
         return f"must be {_WANTED[kind]}, not {shown(value)}"
     if kind in {"literal_error", "enum"}:
-        near = suggestion(
-            str(value), str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-        )
-        return f"must be {context['expected']}, not {shown(value)}{near}"
+        return _one_of(str(context["expected"]), value)
+    if kind == "union_tag_invalid":
+        return _one_of(str(context["expected_tags"]), context["tag"])
     if kind == "string_pattern_mismatch":
         return f"must match {context['pattern']}, not {shown(value)}"
     message = str(fault["msg"])
@@ -135,6 +138,17 @@ def _sentence(fault: MappingType[str, Any]) -> str:
         return f"must be {message}, not {shown(value)}"
     text = f"{message[:1].lower()}{message[1:]}"
     return text if isinstance(value, dict) else f"{text} (value: {shown(value)})"
+
+
+def _one_of(expected: str, value: Any) -> str:
+    """Of the words that pydantic lists: `'a', 'b' or 'c'`."""
+    near = suggestion(str(value), expected.replace("'", "").replace(" or ", ", ").split(", "))
+    return f"must be {expected}, not {shown(value)}{near}"
+
+
+def _discriminator(fault: MappingType[str, Any]) -> str:
+    """The field that says which member of a union is meant; pydantic gives it in quotes."""
+    return str(fault["ctx"]["discriminator"]).strip("'")
 
 
 def unknown_field(name: str, known: SequenceType[str]) -> str:

@@ -18,13 +18,15 @@ BYTES_PER_TABLE = 10 * 1024 * 1024
 _METADATA = re.compile(r"(?i)INFORMATION_SCHEMA|__(TABLES|TABLES_SUMMARY|PARTITIONS_SUMMARY)__")
 _ESCAPE = re.compile(r"\\(?:[xX]([0-9a-fA-F]{2})|(?:u|U0000)([0-9a-fA-F]{4})|([0-7]{3}))")
 """Ways to spell a letter that quoted names share with texts (GoogleSQL, "Lexical structure")."""
-_GAP = r"(?:\s|/\*.*?\*/|--[^\n]*\n|#[^\n]*\n)*"
+_GAP = r"(?>\s|/\*.*?\*/|(?:--|#)[^\r\n]*[\r\n])*+"
 _UNLISTED = re.compile(
-    r"(?is)\b(?:EXTERNAL_QUERY|EXTERNAL_OBJECT_TRANSFORM)\b"
-    rf"|\b(?:APPENDS|CHANGES|GAP_FILL|VECTOR_SEARCH)`?{_GAP}\("
-    rf"|\b(?:ML|AI|KEYS)`?{_GAP}\.{_GAP}`?\w+`?{_GAP}\("
+    r"(?is)\b(?:EXTERNAL_QUERY|EXTERNAL_OBJECT_TRANSFORM|ST_REGIONSTATS|DLP_KEY_CHAIN)\b"
+    rf"|\b(?:APPENDS|CHANGES|GAP_FILL|RANGE_SESSIONIZE|VECTOR_SEARCH)`?{_GAP}\("
+    rf"|\bGRAPH_(?:TABLE|EXPAND)`?{_GAP}\("
+    rf"|(?:\A{_GAP}|\({_GAP}|;{_GAP})GRAPH\b{_GAP}(?=`|\w)"
+    rf"|\b(?:ML|AI|KEYS|OBJ)`?{_GAP}\.{_GAP}`?\w+`?{_GAP}\("
 )
-"""Functions that reach data, models or the world without a dry run naming what they reach."""
+"""What reaches data, models, keys, files or the world without a dry run naming what it reaches."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class FunctionNotAllowedError(AccessDeniedError):
     def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(
-            f"Access denied: a step's query may not call {name}, which reaches beyond the tables"
+            f"Access denied: a step's query may not use {name}, which reaches beyond the tables"
             " that the tenant may read. Read tables only."
         )
 
@@ -161,7 +163,7 @@ def authorize(query: Query, plan: DryRun, tenant_id: str, sources: Sequence[str]
         raise ForeignTableError(metadata[0], tenant_id)
     unlisted = _UNLISTED.search(_ESCAPE.sub(_unescaped, query.sql))
     if unlisted:
-        raise FunctionNotAllowedError(unlisted[0].rstrip("( \n"))
+        raise FunctionNotAllowedError(unlisted[0].strip("`( \r\n\t"))
     for table in plan.tables:
         if not _may_read(table, tenant_id, sources):
             raise ForeignTableError(table, tenant_id)

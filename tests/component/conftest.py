@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,16 @@ class Cloud:
         body = {"times": times, "smtp_code": smtp_code, "delay_seconds": delay}
         self._http.post(f"{self.mailbox_url}/_local/faults", json=body).raise_for_status()
 
+    @contextmanager
+    def mail_passwords(self, *accepted: str) -> Iterator[None]:
+        """Let the mailbox ask whoever logs in for one of these."""
+        url = f"{self.mailbox_url}/_local/passwords"
+        self._http.post(url, json={"accepted": accepted}).raise_for_status()
+        try:
+            yield
+        finally:
+            self._http.post(url, json={"accepted": None}).raise_for_status()
+
     def mails(self, to: str) -> list[dict[str, Any]]:
         """The mails that arrived for an address, newest first."""
         answer = self._http.get(f"{self.mailbox_url}/messages", params={"to": to})
@@ -60,14 +70,16 @@ class Cloud:
 
 
 @pytest.fixture(scope="session")
-def cloud() -> Iterator[Cloud]:
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """BigQuery as a process of its own, the other services as threads; provisioned."""
     with ExitStack() as running:
         bigquery = start_server()
         running.callback(bigquery.stop)
+        trusted = tmp_path_factory.mktemp("azure") / "trusted.pem"
         services = {}
-        for name in ("pubsub", "kms", "secrets", "mailbox", "identity", "azure"):
-            services[name] = start_service(name, host="127.0.0.1", port=0, state=None)
+        for name in ("pubsub", "kms", "secrets", "mailbox", "identity", "azure", "azure-blob"):
+            more = {"trusted": str(trusted)} if name == "azure-blob" else {}
+            services[name] = start_service(name, host="127.0.0.1", port=0, state=None, **more)
             running.callback(services[name].stop)
         address = {name: f"127.0.0.1:{service.port}" for name, service in services.items()}
         smtp_port: int = services["mailbox"].smtp_port  # type: ignore[attr-defined]
@@ -86,7 +98,8 @@ def cloud() -> Iterator[Cloud]:
                 "GOOGLE_TOKEN_URL": f"http://{address['identity']}/token",
                 "AZURE_AUTHORITY_URL": f"http://{address['identity']}",
                 "AZURE_MANAGEMENT_URL": f"http://{address['azure']}",
-                "AZURE_BLOB_URL": f"http://{address['azure']}/blob/{{account}}",
+                "AZURE_BLOB_URL": f"https://{address['azure-blob']}/{{account}}",
+                "REQUESTS_CA_BUNDLE": str(trusted),
                 "OPEN_ONBOARDING": "true",
                 "SMTP_HOST": "127.0.0.1",
                 "SMTP_PORT": str(smtp_port),

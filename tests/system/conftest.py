@@ -14,13 +14,16 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 
 from infra.local import running, sample_data
 from infra.local.sample_data.generate import Shape
+from tests.receiver import certificate
 from tests.system.world import PROJECT, World
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A stack whose messages come again quickly, with a small export loaded."""
-    topology = _impatient_topology(tmp_path_factory.mktemp("topology") / "topology.yaml")
+    folder = tmp_path_factory.mktemp("topology")
+    receivers = certificate(folder, "127.0.0.1")
+    topology = _impatient_topology(folder / "topology.yaml", receivers)
     with running.running(topology=topology, ephemeral=True, free_ports=True) as stack:
         environment = stack.environment()
         client = bigquery.Client(
@@ -36,11 +39,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             mailbox=httpx.Client(base_url=stack.urls["mailbox"], timeout=10),
             bigquery=client,
             publisher=_publisher(environment["PUBSUB_EMULATOR_HOST"]),
+            certificate=receivers,
         )
 
 
-def _impatient_topology(path: Path) -> Path:
+def _impatient_topology(path: Path, receivers: Path) -> Path:
     """The deployed topology with short backoffs: a redelivery takes tenths of a second.
+
+    Notifications trust the certificate of the tests' receivers, as they do those of the world.
 
     Scheduled jobs run when a test says so (`POST /jobs/{name}:run` of the local Cloud Scheduler).
     `LIMITS=1 make system` holds BigQuery's published rates and delays, too.
@@ -49,6 +55,8 @@ def _impatient_topology(path: Path) -> Path:
     for subscription in content["subscriptions"].values():
         subscription["minimum_backoff_seconds"] = 0.2
         subscription["maximum_backoff_seconds"] = 1
+    notifications = content["functions"]["step-shared"]["local"]["environment"]
+    notifications["SSL_CERT_FILE"] = str(receivers)
     content["local"]["pause_scheduler_jobs"] = True
     content["local"]["enforce_bigquery_limits"] = os.environ.get("LIMITS") == "1"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")

@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -40,6 +41,8 @@ class World:
     mailbox: httpx.Client
     bigquery: bigquery.Client
     publisher: pubsub_v1.PublisherClient
+    certificate: Path
+    """Key and certificate of an HTTPS server at 127.0.0.1 that notifications trust."""
 
     def onboard(self, **body: Any) -> Tenant:
         """A fresh tenant; its accounts are its own only where the test asks for some."""

@@ -17,6 +17,7 @@ from shared.processors.gcp.destinations import (
     foreseen,
     target,
 )
+from shared.processors.own_tables import DatasetType, WrittenTable
 from shared.processors.shared.quality.sql import Parameters
 from shared.warehouse import rows
 from shared.warehouse.partitions import Target, Work, cancel_day, write_day
@@ -32,11 +33,13 @@ Number = Annotated[Decimal, Field(ge=0, max_digits=38, decimal_places=9)]
 class SpikeDestination(Model):
     """Where the spikes are kept."""
 
-    dataset_type: str | None = Field(
+    dataset_type: DatasetType | None = Field(
         default=None,
         description="`gcp_gold_cost` writes to {tenant_id}_gcp_gold_cost; absent: {tenant_id}.",
     )
-    table: str = Field(default="cost_anomalies", description="Table; created when not there.")
+    table: WrittenTable = Field(
+        default="cost_anomalies", description="Table; created when not there."
+    )
 
 
 class CostSpikeConfig(Model):

@@ -1,6 +1,6 @@
 """`gcp.bigquery_to_bigquery`: the result of a query becomes days of a table of the tenant."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar
 
@@ -48,7 +48,7 @@ class BigQueryToBigQuery(Processor[BigQueryConfig]):
     outputs = frozenset(
         {
             *("job_id", "table", "dates", "bytes_billed"),
-            *("drift", "new_drift", "drift_summary"),
+            *drift_events.OUTPUTS,
             *("restate_key", "planned_at", "high_water_mark"),
         }
     )
@@ -81,9 +81,7 @@ class BigQueryToBigQuery(Processor[BigQueryConfig]):
                 "table": where.path,
                 "dates": [day.isoformat() for day in dates.days],
                 "bytes_billed": sum(job.bytes_billed for job in jobs),
-                "drift": [asdict(event) for event in differs.events],
-                "new_drift": len(news),
-                "drift_summary": drift_events.summary(news),
+                **drift_events.outputs(differs.events, news),
                 "restate_key": dates.seen.restate_key,
                 "planned_at": dates.seen.planned_at,
                 "high_water_mark": dates.seen.high_water_mark,

@@ -9,6 +9,7 @@ from shared.errors import Permanent
 from shared.models import Model
 from shared.processors.contract import REBINDS, Foresight, Query, StepContext
 from shared.processors.gcp.dates import DatesQuestion, Restate
+from shared.processors.own_tables import DatasetType, WrittenTable
 from shared.settings import settings
 from shared.tenancy.names import check_table_name, dataset_name
 from shared.warehouse import evolution, tables
@@ -37,11 +38,11 @@ class Source(Model):
 class Destination(Model):
     """What is written: a table in one of the tenant's own datasets."""
 
-    dataset_type: str | None = Field(
+    dataset_type: DatasetType | None = Field(
         default=None,
         description="`gcp_silver_cost` writes to {tenant_id}_gcp_silver_cost; absent: {tenant_id}.",
     )
-    table: str = Field(description="Table; created when it does not exist.")
+    table: WrittenTable = Field(description="Table; created when it does not exist.")
     schema_template: str | None = Field(
         default=None,
         description="Schema file below schemas/, such as gcp/billing_cost_daily; absent: the"

@@ -4,7 +4,7 @@ import datetime as dt
 from collections import ChainMap, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -13,11 +13,13 @@ from shared.models import Model
 from shared.processors import dq_results
 from shared.processors.contract import Foresight, Processor, StepContext, StepResult
 from shared.processors.dq_results import DqResult
+from shared.processors.own_tables import DatasetType
 from shared.processors.shared.quality import statements
 from shared.processors.shared.quality.checked_table import CheckedTable, look_up, path_of
 from shared.processors.shared.quality.rules import Column, CustomSql, Rule, SumMatches, Table
-from shared.processors.shared.quality.statements import Facts, Sampling, Statement
+from shared.processors.shared.quality.statements import Days, Facts, Sampling, Statement
 from shared.processors.shared.quality.verdicts import Verdict, verdict
+from shared.telemetry import carried
 from shared.warehouse.authorize import DryRun, authorized
 from shared.warehouse.failures import WarehouseError
 from shared.warehouse.jobs import JobSpec, cancel, run_and_read
@@ -29,7 +31,7 @@ _SCANS = ("scan", "unique")
 class DataQualityConfig(Model):
     """A table and what must hold for it."""
 
-    dataset_type: str | None = Field(
+    dataset_type: DatasetType | None = Field(
         default=None,
         description="`gcp_silver_cost` means {tenant_id}_gcp_silver_cost; absent: {tenant_id}.",
     )
@@ -37,6 +39,12 @@ class DataQualityConfig(Model):
     date_column: Column | None = Field(
         default=None,
         description="Column with the day of a row, for tables that are not partitioned by it.",
+    )
+    dates: tuple[dt.date, ...] | None = Field(
+        default=None,
+        max_length=1000,
+        description="Dates whose rows are looked at, such as {steps.extract.dates}, instead of the"
+        " run's; row_count, freshness and a sum held against a query stay with that one.",
     )
     keys: tuple[Column, ...] = Field(
         default=(), max_length=10, description="Columns that name a row in samples."
@@ -110,7 +118,8 @@ class DataQuality(Processor[DataQualityConfig]):
         verdicts = [
             verdict(rule, facts[rule.name], until=_until(rule, context)) for rule in config.rules
         ]
-        dq_results.append(context, [_result(found, table, context) for found in verdicts])
+        dates = _dates(config, context)
+        dq_results.append(context, [_result(found, table, context, dates) for found in verdicts])
         broken = [found for found in verdicts if not found.passed]
         fatal = [found for found in broken if found.rule.severity == "fail"]
         if fatal:
@@ -162,12 +171,12 @@ def _statements(
     config: DataQualityConfig, table: CheckedTable, context: StepContext
 ) -> list[Statement]:
     """All queries of the step: at most two that read the table as a whole."""
-    day = context.run.date
+    days = Days(context.run.date, _dates(config, context))
     sampling = Sampling(config.keys, config.samples)
     of_rows = [rule for rule in config.rules if not isinstance(rule, CustomSql)]
     planned = [
-        statements.scan(table, of_rows, sampling, day),
-        statements.uniqueness(table, of_rows, sampling, day),
+        statements.scan(table, of_rows, sampling, days),
+        statements.uniqueness(table, of_rows, sampling, days),
     ]
     others: dict[tuple[str, str | None], list[SumMatches]] = defaultdict(list)
     for index, rule in enumerate(config.rules):
@@ -180,8 +189,12 @@ def _statements(
             others[path, rule.other.date_column].append(rule)
     for number, ((path, date_column), rules) in enumerate(others.items()):
         other = look_up(path, date_column, context)
-        planned.append(statements.other_sums(other, rules, f"other-{number}", day))
+        planned.append(statements.other_sums(other, rules, f"other-{number}", days))
     return [statement for statement in planned if statement]
+
+
+def _dates(config: DataQualityConfig, context: StepContext) -> tuple[dt.date, ...]:
+    return (context.run.date,) if config.dates is None else tuple(sorted(set(config.dates)))
 
 
 def _measure(
@@ -204,7 +217,7 @@ def _measure(
         return statement.read(rows), job.bytes_processed
 
     with ThreadPoolExecutor(min(_PARALLEL_QUERIES, len(planned))) as pool:
-        answers = list(pool.map(ask, planned))
+        answers = list(pool.map(carried(ask), planned))
     facts = {
         rule.name: ChainMap(*(dict(found[rule.name]) for found, _ in answers if rule.name in found))
         for rule in config.rules
@@ -244,9 +257,16 @@ def _until(rule: Rule, context: StepContext) -> dt.datetime:
     return min(started, midnight)
 
 
-def _result(found: Verdict, table: CheckedTable, context: StepContext) -> DqResult:
+def _result(
+    found: Verdict, table: CheckedTable, context: StepContext, dates: Sequence[dt.date]
+) -> DqResult:
     rule = found.rule
     scope = "table" if isinstance(rule, CustomSql) else rule.scope
+    of_the_run = isinstance(rule, CustomSql) or rule.is_of_the_run
+    looked_at = (context.run.date,) if of_the_run else dates
+    details: dict[str, Any] = {"samples": list(found.samples)} if found.samples else {}
+    if scope == "partition" and len(looked_at) != 1:
+        details["dates"] = [day.isoformat() for day in looked_at]
     return DqResult(
         rule_id=rule.name,
         rule_name=found.demand,
@@ -254,10 +274,10 @@ def _result(found: Verdict, table: CheckedTable, context: StepContext) -> DqResu
         severity=rule.severity,
         table=table.path,
         column=getattr(rule, "column", None),
-        date=context.run.date if scope == "partition" else None,
+        date=looked_at[0] if scope == "partition" and len(looked_at) == 1 else None,
         rows_checked=found.checked,
         rows_failed=found.failed,
         expected=found.expected,
         observed=found.observed,
-        details={"samples": list(found.samples)} if found.samples else {},
+        details=details,
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import EmailStr, Field
 
+from shared import secret_values
 from shared.errors import Permanent
 from shared.models import Model
 from shared.processors.contract import (
@@ -18,7 +19,6 @@ from shared.processors.contract import (
     StepContext,
     StepResult,
 )
-from shared.secret_values import secret_value
 from shared.settings import settings
 from shared.telemetry import log
 from shared.warehouse import claims
@@ -116,7 +116,7 @@ def send(mail: EmailMessage) -> None:
     """Hand `mail` to the mail server of the settings.
 
     Raises:
-        AttemptFailedError: not now.
+        AttemptFailedError: not now, the account's password refused included.
         MailRefusedError: never.
         SettingsError: SMTP_HOST is not set.
     """
@@ -128,6 +128,12 @@ def send(mail: EmailMessage) -> None:
         with smtplib.SMTP(host, here.SMTP_PORT, timeout=_SMTP_TIMEOUT_SECONDS) as server:
             _log_in(server)
             refused = server.send_message(mail)
+    except smtplib.SMTPAuthenticationError as error:
+        # The account's password, not the mail: it may just have been rotated.
+        secret_values.forget(here.SMTP_PASSWORD_SECRET or "")
+        raise AttemptFailedError(
+            f"mail server {host}:{here.SMTP_PORT} does not take the password of SMTP_USERNAME"
+        ) from error
     except smtplib.SMTPRecipientsRefused as error:
         code = max(code for code, _ in error.recipients.values())
         raise smtp_error(code, f"all recipients refused: {error.recipients}") from error
@@ -146,7 +152,8 @@ def _log_in(server: Any) -> None:
 
         server.starttls(context=ssl.create_default_context())
     if here.SMTP_USERNAME and here.SMTP_PASSWORD_SECRET:
-        server.login(here.SMTP_USERNAME, secret_value(here.SMTP_PASSWORD_SECRET).decode())
+        password = secret_values.secret_value(here.SMTP_PASSWORD_SECRET).decode().strip()
+        server.login(here.SMTP_USERNAME, password)
 
 
 def smtp_error(code: int, text: str) -> Exception:

@@ -14,6 +14,7 @@ from shared.models import Model
 from shared.processors import dq_results
 from shared.processors.contract import Foresight, Processor, Query, StepContext, StepResult
 from shared.processors.dq_results import DqResult
+from shared.processors.own_tables import DatasetType, WrittenTable
 from shared.processors.shared.quality import totals
 from shared.processors.shared.quality.checked_table import (
     CheckedTable,
@@ -23,6 +24,7 @@ from shared.processors.shared.quality.checked_table import (
 )
 from shared.processors.shared.quality.rules import Amount, Column, Table
 from shared.processors.shared.quality.totals import Delta, Key, Measures, Total
+from shared.telemetry import carried
 from shared.tenancy.names import check_table_name, dataset_name
 from shared.warehouse import tables
 from shared.warehouse.authorize import DryRun, authorized
@@ -65,12 +67,12 @@ class Control(Model):
 class ReconcileConfig(Model):
     """What is held against what."""
 
-    dataset_type: str | None = Field(
+    dataset_type: DatasetType | None = Field(
         default=None,
         description="`gcp_silver_cost` means {tenant_id}_gcp_silver_cost; absent: {tenant_id}.",
     )
     table: Table = Field(description="Table that is held against its source.")
-    promote_to: str | None = Field(
+    promote_to: WrittenTable | None = Field(
         default=None,
         description="Table of the same dataset whose dates are replaced by those of `table`, if"
         " the totals agree and only then. `table` is then one that nobody reads.",
@@ -309,7 +311,7 @@ class _Work:
             copy_partition(wanted, self.context.deadline)
 
         with ThreadPoolExecutor(PARALLEL_DAYS) as pool:
-            list(pool.map(copy, parts))
+            list(pool.map(carried(copy), parts))
 
     def totals(self, path: str) -> tuple[dict[Key, Total], dict[Key, Total]]:
         """Ours and the source's."""

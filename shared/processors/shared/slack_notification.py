@@ -2,9 +2,9 @@
 
 import json
 import uuid
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from shared.models import Model
 from shared.processors import outbound
@@ -18,6 +18,16 @@ _SECTION_CHARACTERS = 3000
 _FIELD_CHARACTERS = 2000
 _MOST_FIELDS = 10
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+def _as_text(value: Any) -> Any:
+    """Numbers and flags as JSON writes them, lists as their items: steps leave more than text."""
+    if isinstance(value, list | tuple):
+        return ", ".join(str(_as_text(item)) for item in value)
+    return json.dumps(value) if isinstance(value, bool | int | float) else value
+
+
+_Shown = Annotated[str, BeforeValidator(_as_text)]
 
 
 class SlackConfig(Model):
@@ -34,7 +44,7 @@ class SlackConfig(Model):
         max_length=20_000,
         description="Text in Slack's mrkdwn. Links and mentions in it stay text.",
     )
-    fields: dict[str, str] = Field(
+    fields: dict[str, _Shown] = Field(
         default_factory=dict,
         max_length=_MOST_FIELDS,
         description="Names and values shown side by side, at most 10.",

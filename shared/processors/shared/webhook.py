@@ -17,7 +17,7 @@ import time
 import uuid
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, JsonValue, StringConstraints
 
 from shared.models import Model
 from shared.processors import outbound
@@ -45,8 +45,10 @@ class WebhookConfig(Model):
         max_length=100,
         description="Kind of the event, such as pipeline.failed.",
     )
-    data: dict[str, str] = Field(
-        default_factory=dict, max_length=50, description="What to say, as names and texts."
+    data: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        max_length=50,
+        description="What to say, as names and values; numbers and lists stay what they are.",
     )
 
 

@@ -1,7 +1,7 @@
 """The table that rules are about: its columns, and which of its rows are those of a date."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -93,11 +93,16 @@ class CheckedTable:
             return Period(first, (first + dt.timedelta(days=32)).replace(day=1))
         return Period(day, day + dt.timedelta(days=1))
 
-    def within(self, period: Period, parameters: Parameters) -> str | None:
-        """The condition on rows of `period`; None for a table without days."""
+    def periods(self, days: Iterable[dt.date]) -> tuple[Period, ...]:
+        """The partitions that `days` are in, in order; those that touch are one period."""
+        return joined(sorted({self.period(day) for day in days}, key=lambda one: one.first))
+
+    def within(self, periods: Sequence[Period], parameters: Parameters) -> str | None:
+        """The condition on rows of any of `periods`; None for a table without days."""
         if self.day_column is None:
             return None
-        return self.span(period.first, period.until, parameters)
+        spans = [self.span(one.first, one.until, parameters) for one in periods]
+        return f"({' OR '.join(spans)})" if spans else "FALSE"
 
     def span(self, first: dt.date, until: dt.date, parameters: Parameters) -> str:
         """The condition on rows from a day to before another, by which partitions are pruned."""
@@ -107,10 +112,26 @@ class CheckedTable:
         return f"({self.day_column} >= {low} AND {self.day_column} < {high})"
 
     @property
+    def partition(self) -> str:
+        """SQL of the first day of the partition that a row is in."""
+        return f"DATE_TRUNC({self.day}, {self.unit})"
+
+    @property
     def day(self) -> str:
         """SQL of the day of a row."""
         assert self.day_column is not None  # noqa: S101 - callers ask `within` first
         return self.day_column if self.day_type == "DATE" else f"DATE({self.day_column})"
+
+
+def joined(periods: Iterable[Period]) -> tuple[Period, ...]:
+    """The same days in as few periods as can be; `periods` are in order."""
+    found: list[Period] = []
+    for period in periods:
+        if found and found[-1].until == period.first:
+            found[-1] = Period(found[-1].first, period.until)
+        else:
+            found.append(period)
+    return tuple(found)
 
 
 def path_of(context: StepContext, dataset_type: str | None, table: str) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from shared.models import Model
 from shared.processors.contract import Query
 from shared.processors.dq_results import Severity
+from shared.processors.own_tables import DatasetType
 
 COLUMN_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,299}(\.[A-Za-z_][A-Za-z0-9_]{0,299}){0,14}$"
 TABLE_PATTERN = r"^([A-Za-z0-9_-]+\.){0,2}[A-Za-z0-9_-]{1,1024}$"
@@ -35,8 +36,14 @@ class _Scoped(_Rule):
     )
     scope: Literal["partition", "table"] = Field(
         default="partition",
-        description="`partition` looks at the rows of the run's date, `table` at all.",
+        description="`partition` looks at the rows of the run's date, or of the step's `dates`,"
+        " `table` at all.",
     )
+
+    @property
+    def is_of_the_run(self) -> bool:
+        """Whether its scope `partition` is the run's date, whatever the step's `dates`."""
+        return False
 
 
 class NotNull(_Scoped):
@@ -125,6 +132,11 @@ class RowCount(_Scoped):
             raise ValueError("minimum_days may not be above days")
         return self
 
+    @property
+    def is_of_the_run(self) -> bool:
+        """A day is compared with days."""
+        return True
+
 
 class Freshness(_Scoped):
     """The newest value of a column is not too old."""
@@ -137,11 +149,16 @@ class Freshness(_Scoped):
         " scope partition, before the run's start for scope table.",
     )
 
+    @property
+    def is_of_the_run(self) -> bool:
+        """Earlier days are older."""
+        return True
+
 
 class OtherTable(Model):
     """The table whose sum is to be the same."""
 
-    dataset_type: str | None = Field(
+    dataset_type: DatasetType | None = Field(
         default=None, description="As `gcp_silver_cost`; absent: the tenant's own dataset."
     )
     table: Table = Field(description="Table of the tenant, or project.dataset.table.")
@@ -170,6 +187,11 @@ class SumMatches(_Scoped):
         if (self.other is None) == (self.query is None):
             raise ValueError("a sum_matches needs either other or query")
         return self
+
+    @property
+    def is_of_the_run(self) -> bool:
+        """A query says itself which rows it adds up: those of the run's date."""
+        return self.query is not None
 
 
 class CustomSql(_Rule):

@@ -70,14 +70,47 @@ class Sampling:
         return _row_text(table, names) if self.count and names else None
 
 
+@dataclass(frozen=True)
+class Days:
+    """Which rows rules with the scope `partition` look at."""
+
+    run: date
+    """Those that are of the run look at this one."""
+    dates: tuple[date, ...]
+    """The others look at these."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The days of a table's partitions."""
+
+    of_the_run: tuple[Period, ...]
+    of_the_dates: tuple[Period, ...]
+    whole: tuple[Period, ...]
+    """Both."""
+    is_one_partition: bool
+    """Whether the dates are all in one."""
+
+    @classmethod
+    def of(cls, table: CheckedTable, days: Days, rules: Sequence[ScopedRule]) -> "Span":
+        """What `rules` look at."""
+        run = [days.run] if any(rule.is_of_the_run for rule in rules) else []
+        return cls(
+            table.periods([days.run]),
+            table.periods(days.dates),
+            table.periods([*run, *days.dates]),
+            len({table.period(day) for day in days.dates}) <= 1,
+        )
+
+
 @dataclass
 class _Aggregate:
     """One pass over a table: expressions over its rows, each read back by its rule."""
 
     table: CheckedTable
-    period: Period
+    span: Span
     is_narrow: bool
-    """Whether the rows of the date are all that is read."""
+    """Whether the rows of the dates are all that is read."""
     parameters: Parameters = field(default_factory=Parameters)
     expressions: list[str] = field(default_factory=list)
 
@@ -88,8 +121,10 @@ class _Aggregate:
     def condition(self, rule: ScopedRule, where: Query | None = None) -> str:
         """Which of the rows that are read the rule looks at."""
         parts = []
-        if rule.scope == "partition" and not self.is_narrow:
-            parts.append(self.table.within(self.period, self.parameters))
+        if rule.scope == "partition":
+            periods = self.span.of_the_run if rule.is_of_the_run else self.span.of_the_dates
+            if not self.is_narrow or periods != self.span.whole:
+                parts.append(self.table.within(periods, self.parameters))
         written = where or rule.where
         if written:
             parts.append(self.parameters.fragment(written))
@@ -101,7 +136,7 @@ class _Aggregate:
         return self.parameters.query(sql)
 
     def _where(self) -> str:
-        rows = self.table.within(self.period, self.parameters) if self.is_narrow else None
+        rows = self.table.within(self.span.whole, self.parameters) if self.is_narrow else None
         return f" WHERE {rows}" if rows else ""
 
 
@@ -109,15 +144,14 @@ Reader = Callable[[Mapping[str, Any]], Facts]
 
 
 def scan(
-    table: CheckedTable, rules: Sequence[ScopedRule], sampling: Sampling, day: date
+    table: CheckedTable, rules: Sequence[ScopedRule], sampling: Sampling, days: Days
 ) -> Statement | None:
     """The one aggregate of all rules but those about uniqueness; None where there are none."""
     measured = [rule for rule in rules if not isinstance(rule, Unique)]
     if not measured:
         return None
-    aggregate = _Aggregate(
-        table, table.period(day), all(rule.scope == "partition" for rule in measured)
-    )
+    span = Span.of(table, days, measured)
+    aggregate = _Aggregate(table, span, all(rule.scope == "partition" for rule in measured))
     readers = {rule.name: _measure(rule, aggregate, sampling) for rule in measured}
     readers |= _measure_history(measured, readers, aggregate)
 
@@ -209,11 +243,11 @@ def _measure_history(
     of the rules' conditions.
     """
     days = [(rule, rule.days) for rule in rules if isinstance(rule, RowCount) and rule.days]
-    first = aggregate.period.first
+    first = aggregate.span.of_the_run[0].first
     if not days:
         return {}
     before = Period(first - timedelta(days=max(length for _, length in days)), first)
-    within = aggregate.table.within(before, aggregate.parameters)
+    within = aggregate.table.within([before], aggregate.parameters)
     if within is None:
         return {rule.name: _with_history(readers[rule.name], lambda _: []) for rule, _ in days}
     counts = ", ".join(
@@ -244,24 +278,25 @@ def _with_history(reader: Reader, history: Callable[[Mapping[str, Any]], list[in
 
 
 def uniqueness(
-    table: CheckedTable, rules: Sequence[ScopedRule], sampling: Sampling, day: date
+    table: CheckedTable, rules: Sequence[ScopedRule], sampling: Sampling, days: Days
 ) -> Statement | None:
     """The one grouping of all rules about uniqueness; None where there are none.
 
-    Every row is put into the groups of all rules at once, so the table is read once.
+    Every row is put into the groups of all rules at once, so the table is read once. A key may come
+    once in each of several partitions.
     """
     unique = [rule for rule in rules if isinstance(rule, Unique)]
     if not unique:
         return None
-    period = table.period(day)
-    pass_ = _Aggregate(table, period, all(rule.scope == "partition" for rule in unique))
+    span = Span.of(table, days, unique)
+    pass_ = _Aggregate(table, span, all(rule.scope == "partition" for rule in unique))
     parameters = pass_.parameters
     groups = ", ".join(
         f"STRUCT({index} AS dq_rule,"
-        f" IF({pass_.condition(rule)}, {_row_text(table, rule.names)}, NULL) AS dq_key)"
+        f" IF({pass_.condition(rule)}, {_key(table, rule, span)}, NULL) AS dq_key)"
         for index, rule in enumerate(unique)
     )
-    rows = table.within(period, parameters) if pass_.is_narrow else None
+    rows = table.within(span.whole, parameters) if pass_.is_narrow else None
     sample = f"STRUCT(LEFT(dq_key, {_LONGEST_SAMPLE}) AS dq_key, dq_rows)"
     sql = (
         "SELECT dq_rule, SUM(dq_rows) AS checked, SUM(dq_rows) - COUNT(*) AS failed,"  # noqa: S608 - checked names, parameters
@@ -292,11 +327,18 @@ def uniqueness(
     return Statement("unique", _named(unique), parameters.query(sql), read)
 
 
-def other_sums(table: CheckedTable, rules: Sequence[SumMatches], name: str, day: date) -> Statement:
+def _key(table: CheckedTable, rule: Unique, span: Span) -> str:
+    """SQL of the text that two rows must not share."""
+    several = rule.scope == "partition" and table.day_column and not span.is_one_partition
+    return _row_text(table, rule.names, table.partition if several else None)
+
+
+def other_sums(
+    table: CheckedTable, rules: Sequence[SumMatches], name: str, days: Days
+) -> Statement:
     """The sums of another table that rules compare with, in one pass."""
-    aggregate = _Aggregate(
-        table, table.period(day), all(rule.scope == "partition" for rule in rules)
-    )
+    span = Span.of(table, days, rules)
+    aggregate = _Aggregate(table, span, all(rule.scope == "partition" for rule in rules))
     for rule in rules:
         assert rule.other is not None  # noqa: S101 - the caller sorts rules by their other table
         where = rule.other.where or Query(sql="TRUE")
@@ -351,9 +393,9 @@ def _named(rules: Sequence[ScopedRule | CustomSql]) -> str:
     return f"rule {listed}" if len(rules) == 1 else f"rules {listed}"
 
 
-def _row_text(table: CheckedTable, names: Sequence[str]) -> str:
-    """SQL of the JSON text of some columns of a row."""
-    columns: dict[str, str] = {}
+def _row_text(table: CheckedTable, names: Sequence[str], partition: str | None = None) -> str:
+    """SQL of the JSON text of some columns of a row, and of the partition that it is in."""
+    columns: dict[str, str] = {"partition": partition} if partition else {}
     for name in names:
         columns.setdefault(name.replace(".", "__"), table.column(name))
     listed = ", ".join(f"{sql} AS `{alias}`" for alias, sql in columns.items())

@@ -8,7 +8,7 @@ from typing import Any
 from shared.errors import Permanent
 from shared.processors.amounts import difference, text
 from shared.processors.contract import Query
-from shared.processors.shared.quality.checked_table import CheckedTable, Period
+from shared.processors.shared.quality.checked_table import CheckedTable, Period, joined
 from shared.processors.shared.quality.sql import Parameters
 from shared.processors.shared.quality.statements import exact
 
@@ -110,22 +110,13 @@ def _grouped(keys: Mapping[str, str], rows: str | None, cost: str | None, source
 def partitions_query(table: CheckedTable, periods: Sequence[Period]) -> Query:
     """The first days of those periods that have rows."""
     parameters = Parameters()
-    where = _where(table, periods, parameters)
-    first = f"DATE_TRUNC({table.day}, {table.unit})"
-    return parameters.query(f"SELECT DISTINCT {first} AS first FROM `{table.path}`{where}")  # noqa: S608 - checked names, parameters
+    source = f"`{table.path}`{_where(table, periods, parameters)}"
+    return parameters.query(f"SELECT DISTINCT {table.partition} AS first FROM {source}")  # noqa: S608 - checked names, parameters
 
 
 def _where(table: CheckedTable, periods: Sequence[Period] | None, parameters: Parameters) -> str:
-    if periods is None or table.day_column is None:
-        return ""
-    spans: list[Period] = []
-    for period in periods:
-        if spans and spans[-1].until == period.first:
-            spans[-1] = Period(spans[-1].first, period.until)
-        else:
-            spans.append(period)
-    listed = " OR ".join(table.span(span.first, span.until, parameters) for span in spans)
-    return f" WHERE {listed}"
+    rows = None if periods is None else table.within(joined(periods), parameters)
+    return f" WHERE {rows}" if rows else ""
 
 
 def control_query(written: Query, columns: Mapping[str, str], measures: Measures) -> Query:
@@ -170,8 +161,10 @@ def totals(rows: Iterable[Mapping[str, Any]]) -> dict[Key, Total]:
     for row in rows:
         key = (row.get("period"), row.get("currency"))
         known = found.get(key, Total(None, None))
+        given = row.get("cost")
+        cost = None if given is None else Decimal(given)  # whole amounts come as integers
         found[key] = Total(
-            _added(known.rows, row.get("row_count")), _exactly_added(known.cost, row.get("cost"))
+            _added(known.rows, row.get("row_count")), _exactly_added(known.cost, cost)
         )
     if len(found) > MAX_KEYS:
         raise ControlError(f"There are more than {MAX_KEYS} periods and currencies to compare.")

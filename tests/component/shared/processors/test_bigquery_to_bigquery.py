@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from google.cloud import bigquery
+from pydantic import ValidationError
 
 from shared.clients import bigquery_client
 from shared.errors import InvalidInputError
@@ -14,6 +15,7 @@ from shared.processors.contract import StepContext, StepResult
 from shared.processors.gcp.bigquery_to_bigquery import BigQueryToBigQuery
 from shared.processors.gcp.dates import TooManyDatesError
 from shared.processors.gcp.destinations import BigQueryConfig
+from shared.telemetry import trace
 from shared.warehouse.authorize import TooManyBytesError
 from shared.warehouse.evolution import ResultDriftError
 from shared.warehouse.failures import WarehouseBusyError, WarehouseError
@@ -145,7 +147,7 @@ def test_merge_by_the_partitions_column_reads_the_partitions_of_the_result_only(
 
 def test_merge_into_another_tenants_name_is_impossible(context: StepContext) -> None:
     for table in ("x`; DROP TABLE y; --", "other.t", "x$20251115"):
-        with pytest.raises(InvalidInputError):
+        with pytest.raises(ValidationError, match="must be a letter"):
             run(merging(prices("'a', 1"), table=table), context)
 
 
@@ -198,11 +200,12 @@ def test_lookback_rewrites_the_days_before_too(context: StepContext, export: str
     assert totals(tenant) == {back(4): 14, back(3): 13, back(2): 112, back(1): 11, DAY: 10}
 
 
-def test_every_day_is_a_job_of_its_own_under_the_names_of_tenant_run_step_and_template(
+def test_every_day_is_a_job_of_its_own_under_the_names_of_tenant_run_step_template_and_trace(
     context: StepContext, export: str
 ) -> None:
-    run(daily(export, lookback_days=2), context)
-    run(daily(export, lookback_days=2), context)
+    with trace(None) as traceparent:
+        run(daily(export, lookback_days=2), context)
+        run(daily(export, lookback_days=2), context)
 
     prefix = f"{context.run.pipeline_logging_id}--extract--write--1--"
     jobs = [job for job in bigquery_client().list_jobs() if job.job_id.startswith(prefix)]
@@ -213,6 +216,7 @@ def test_every_day_is_a_job_of_its_own_under_the_names_of_tenant_run_step_and_te
             "pipeline_logging_id": context.run.pipeline_logging_id,
             "step_id": "extract",
             "template": "gcp-cost-cost_billing",
+            "trace_id": traceparent.split("-")[1],
         }
 
 

@@ -484,3 +484,39 @@ def test_cancelling_what_does_not_run_is_harmless(costs: str, tenant: str) -> No
     assert DataQuality().cancel(context) is False
     with pytest.raises(Permanent, match="cancelled"):
         check(tenant, PASSING["not_null"], context=context)
+
+
+def test_dates_that_a_step_touched_are_looked_at_instead_of_the_runs(
+    tenant: str, costs: str, cloud: Cloud
+) -> None:
+    touched = ["2025-11-14", "2025-11-13", "2025-11-10"]
+    rules = [
+        {"check": "not_null", "column": "currency", "severity": "warn"},  # broken on the 14th
+        {"check": "unique", "columns": "sku"},  # one `a` in each partition
+        {"check": "accepted_values", "column": "currency", "values": ["USD"]},  # not on the 15th
+        {"check": "row_count", "minimum": 6, "maximum": 6},  # of the run's date
+        {"check": "sum_matches", "column": "cost", "other": {"table": "costs", "column": "cost"}},
+        {"check": "sum_matches", "column": "amount", "query": sql("SELECT NUMERIC '2'")},
+    ]
+    before = cloud.calls()
+
+    assert check(tenant, *rules, dates=touched).outputs["warnings"] == 1
+
+    queries = 4  # two scans, two other sides of sums; each is dry-run first
+    assert cloud.calls()["jobs.insert"] - before.get("jobs.insert", 0) == 2 * queries
+    rows_of = {row["rule_id"]: row for row in results(tenant)}
+    assert [rows_of[f"rule_{n}"]["rows_checked"] for n in range(5)] == [4, 4, 4, 6, 4]
+    assert found(rows_of["rule_0"]) == (4, 1, [{"sku": "a", "currency": None}])
+    assert rows_of["rule_0"]["details"]["dates"] == sorted(touched)
+    assert (rows_of["rule_0"]["date"], rows_of["rule_3"]["date"]) == (None, DAY)
+
+
+def test_a_key_that_is_repeated_in_one_of_several_dates_is_found(tenant: str, costs: str) -> None:
+    row = failed(tenant, {"check": "unique", "columns": "sku"}, dates=["2025-11-13", "2025-11-15"])
+    key = {"partition": "2025-11-15", "sku": "b"}
+    assert found(row) == (7, 1, [{"key": key, "rows": 2}])
+
+
+def test_a_step_that_touched_no_date_breaks_no_rule(tenant: str, costs: str) -> None:
+    rules = [{"check": "not_null", "column": "currency"}, {"check": "unique", "columns": "sku"}]
+    assert check(tenant, *rules, dates=[]).outputs["rows_checked"] == 0

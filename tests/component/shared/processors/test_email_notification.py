@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.clients import secret_manager_client
 from shared.processors.contract import AttemptFailedError, StepContext
 from shared.processors.shared.email_notification import (
     EmailConfig,
@@ -15,7 +16,7 @@ from shared.processors.shared.email_notification import (
 )
 from shared.settings import SettingsError, settings
 from shared.warehouse.claims import ClaimHeldError
-from tests.component.conftest import Cloud
+from tests.component.conftest import PROJECT, Cloud
 from tests.runs import a_context, a_run
 
 
@@ -151,3 +152,30 @@ def test_without_a_mail_server_the_variable_is_named(
 
     with pytest.raises(SettingsError, match="SMTP_HOST is not set"):
         notify(address, context)
+
+
+def test_a_password_that_is_rotated_at_the_mail_server_first_costs_an_attempt_and_no_mail(
+    address: str, cloud: Cloud, fresh: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = secret_manager_client().create_secret(
+        parent=f"projects/{PROJECT}", secret_id=fresh(), secret={"replication": {"automatic": {}}}
+    )
+
+    def add(password: bytes) -> None:
+        secret_manager_client().add_secret_version(parent=secret.name, payload={"data": password})
+
+    add(b"old\n")
+    monkeypatch.setenv("SMTP_USERNAME", "convergence")
+    monkeypatch.setenv("SMTP_PASSWORD_SECRET", f"{secret.name}/versions/latest")
+    settings.cache_clear()
+    run = a_run()
+    with cloud.mail_passwords("old"):
+        notify(address, a_context(run, "first"))
+    with cloud.mail_passwords("new"):
+        with pytest.raises(AttemptFailedError, match="does not take the password") as refused:
+            notify(address, a_context(run, "second"))
+        add(b"new\n")
+        notify(address, a_context(run, "second", attempt=2))
+
+    assert "old" not in str(refused.value)
+    assert len(cloud.mails(address)) == 2

@@ -52,6 +52,14 @@ class World:
             text = text.replace(mark, name)
         return text
 
+    @property
+    def profile(self) -> TenantProfile:
+        """Who tries."""
+        return TenantProfile(
+            tenant_id=self.attacker, admin_email="a@b.example", status=TenantStatus.ACTIVE,
+            subscription_plan="SCALE", created_at=datetime.now(UTC),
+        )  # fmt: skip
+
     def secrets(self) -> list[tuple[Any, ...]]:
         """What the victim has; must never change."""
         found = bigquery_client().query_and_wait(
@@ -162,16 +170,12 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def attempt(world: World, name: str, variables: dict[str, Any]) -> StepResult | None:
     """Do what a run would do; None when it was refused."""
-    profile = TenantProfile(
-        tenant_id=world.attacker, admin_email="a@b.example", status=TenantStatus.ACTIVE,
-        subscription_plan="SCALE", created_at=datetime.now(UTC),
-    )  # fmt: skip
     trigger_by = variables.pop("trigger_by", None)
     request = RunRequest(
         TemplatePath("gcp", "test", name), variables=variables, trigger_by=trigger_by
     )
     try:
-        pipeline, run = prepare(request, profile)
+        pipeline, run = prepare(request, world.profile)
         (step,) = pipeline.steps
         processor = registry.load(step.ps_type)
         config = processor.config_model.model_validate(fill(step.config, {}))

@@ -294,6 +294,17 @@ def test_an_invoice_month_or_a_whole_table(scope: str, cost: str, staged: str, t
         reconcile(tenant, **config)
 
 
+def test_whole_amounts_are_amounts(staged: str, tenant: str) -> None:
+    """INT64 on both sides: counts of a table that is held against counts."""
+    config: dict[str, Any] = {
+        "promote_to": None, "period": None, "currency": None, "row_count": None,
+        "cost": "line_items", "control": {"query": sql("SELECT 5 AS cost")},
+    }  # fmt: skip
+    with pytest.raises(ReconcileError, match=r"in all: cost 3 where the source has 5 \(-2\)"):
+        reconcile(tenant, **config)
+    reconcile(tenant, **config | {"control": {"query": sql("SELECT 3 AS cost")}})
+
+
 def test_totals_of_an_earlier_step_are_taken_as_they_come(staged: str, tenant: str) -> None:
     """The form in which the processors that fetch leave their control totals."""
     totals = [

@@ -33,7 +33,9 @@ def _templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 @pytest.fixture
-def http(_environment: None) -> FlaskClient:
+def http(_environment: None, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
+    monkeypatch.setenv("SCHEDULER_AUDIENCE", "convergence-scheduler")
+    monkeypatch.setenv("SCHEDULER_SERVICE_ACCOUNT", "scheduler@convergence.local")
     from functions.scheduler.main import application  # reads the environment
 
     return application().test_client()

@@ -98,6 +98,22 @@ def test_queries_of_the_product_are_good(tenant: str) -> None:
     assert after.asked >= 2
 
 
+def test_every_query_of_every_template_is_good(tenant: str) -> None:
+    for detailed in (False, True):
+        write(
+            bigquery_client(), "billing_export", shape=Shape(rows=1400, days=2), detailed=detailed
+        )
+    library = TemplateLibrary(Path("configs"))
+
+    found = {name: dry_run(library.named(name), tenant, DAY) for name in library.names()}
+
+    assert {
+        name: [str(one) for one in it.problems] for name, it in found.items() if it.problems
+    } == {}
+    with_queries = {name for name, it in found.items() if it.asked}
+    assert with_queries == {name for name in library.names() if name != "customer/onboarding"}
+
+
 def test_a_table_of_ones_own_that_no_run_has_made_is_said_and_no_fault(
     tenant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

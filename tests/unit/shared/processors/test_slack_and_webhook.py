@@ -125,3 +125,14 @@ def test_every_try_says_the_same_under_the_same_id() -> None:
     expected = hmac.new(b"k" * 24, f"{first['id']}.1.{{}}".encode(), hashlib.sha256).digest()
     assert signed["webhook-signature"] == f"v1,{base64.b64encode(expected).decode()}"
     assert signed["Idempotency-Key"] == signed["webhook-id"] == first["id"]
+
+
+def test_what_steps_leave_may_be_numbers_and_lists() -> None:
+    """`"{steps.fetch.rows_processed}"` is a number, `"{steps.fetch.dates}"` a list."""
+    left = {"rows": 4, "done": True, "cost": 1.5, "dates": ["2025-11-14", "2025-11-15"]}
+
+    event = WebhookConfig(url="https://a.example/", signing_secret="k", data=left)
+    shown = SlackConfig(webhook_secret="k", title="t", message="m", fields=left)
+
+    assert event.data == left
+    assert list(shown.fields.values()) == ["4", "true", "1.5", "2025-11-14, 2025-11-15"]

@@ -5,6 +5,7 @@
 import json
 
 import pytest
+from google.auth.exceptions import DefaultCredentialsError
 
 from shared.templates.__main__ import main
 
@@ -102,9 +103,50 @@ def test_explain_tells_of_a_bad_value(run):
     assert err == 'days: must be an integer, not "many"; for example 7\n'
 
 
+def test_explain_tells_of_a_tenant_and_a_date_that_cannot_be(run, capsys):
+    explain = ("explain", "gcp/cost/a", "--tenant")
+    code, out, err = run({"gcp/cost/a": GOOD}, *explain, "Acme!")
+    assert (code, out) == (1, "")
+    assert "tenant: must be 3 to 50 characters" in err
+    with pytest.raises(SystemExit):
+        run({"gcp/cost/a": GOOD}, *explain, "acme", "--date", "2025-13-15")
+    assert "must be a day as YYYY-MM-DD, such as 2025-11-15" in capsys.readouterr().err
+
+
+def test_validate_of_nothing_is_no_success(tmp_path, capsys):
+    assert main(["--configs", str(tmp_path / "nowhere"), "validate"]) == 1
+    assert "There is no template below" in capsys.readouterr().err
+
+
+def test_dry_run_without_a_bigquery_says_how_to_get_one(monkeypatch, capsys):
+    def no_login(*_, **__):
+        raise DefaultCredentialsError("no credentials")
+
+    monkeypatch.setattr("shared.templates.dry_runs.dry_run", no_login)
+    assert main(["validate", "gcp/cost/dryrun", "--dry-run", "acme"]) == 1
+    assert "run `make up` and set BIGQUERY_EMULATOR_HOST" in capsys.readouterr().err
+
+
 def test_schema_is_written_and_checked(run, tmp_path):
     file = tmp_path / "schema.json"
     assert run({}, "schema", "--check", "--file", str(file))[0] == 1
     assert run({}, "schema", "--file", str(file))[0] == 0
     assert run({}, "schema", "--check", "--file", str(file))[0] == 0
     assert json.loads(file.read_text())["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_validate_of_a_schema_file_that_is_not_there_says_what_is_near(tmp_path, capsys):
+    file = tmp_path / "gcp" / "cost" / "mine.yml"
+    file.parent.mkdir(parents=True)
+    written = '"gcp/billing_cost_dayly"'
+    file.write_text(
+        'steps:\n  - step_id: "a"\n    ps_type: "gcp.bigquery_to_bigquery"\n    source: {query: "SELECT 1 AS n"}\n'
+        f'    destination: {{table: "t", schema_template: {written}}}\n'
+    )
+    assert main(["--configs", str(tmp_path), "validate"]) == 1
+    assert (
+        "mine.yml:5:48: destination.schema_template: there is no schemas/gcp/billing_cost_dayly.json;"
+        " did you mean gcp/billing_cost_daily"
+    ) in capsys.readouterr().err
+    file.write_text(file.read_text().replace(written, '"gcp/billing_cost_daily"'))
+    assert main(["--configs", str(tmp_path), "validate"]) == 0

@@ -71,6 +71,18 @@ def test_escapes_in_a_text_are_not_taken_for_hidden_names() -> None:
         "SELECT * FROM `ML` . /* x */ `predict` (MODEL `other.m`, (SELECT 1))",
         "SELECT AI.GENERATE('x')",
         "SELECT KEYS.KEYSET_CHAIN('gcp-kms://x', b'x')",
+        "SELECT DLP_KEY_CHAIN('gcp-kms://x', b'x')",
+        "SELECT OBJ.GET_ACCESS_URL(OBJ.MAKE_REF('gs://other/x', 'us.c'), 'rw')",
+        "SELECT OBJ.FETCH_METADATA(OBJ.MAKE_REF('gs://other/x', 'us.c'))",
+        "SELECT ST_REGIONSTATS(ST_GEOGPOINT(0, 0), 'gs://other/x.tif', 'b')",
+        "SELECT * FROM RANGE_SESSIONIZE(TABLE other.t, 'r', ['k'])",
+        "SELECT * FROM GRAPH_TABLE(other.g MATCH (n) RETURN n.secret)",
+        "SELECT * FROM GRAPH_EXPAND('other.g')",
+        "GRAPH other.g MATCH (n) RETURN n.secret",
+        "/* x */ graph `other.g` MATCH (n) RETURN n.secret",
+        "SELECT ARRAY(GRAPH other.g MATCH (n) RETURN n.secret)",
+        "SELECT * FROM ML -- x\r . PREDICT(MODEL `other.m`, (SELECT 1))",
+        "SELECT * FROM CHANGES # x\r(TABLE a, NULL, NULL)",
     ],
 )
 def test_functions_that_reach_what_no_dry_run_lists_are_refused(sql: str) -> None:
@@ -79,9 +91,17 @@ def test_functions_that_reach_what_no_dry_run_lists_are_refused(sql: str) -> Non
 
 
 def test_ordinary_columns_may_be_named_like_them() -> None:
-    sql = "SELECT changes, t.ml.score, COUNT(appends) FROM UNNEST([STRUCT(1 AS changes)]) AS t"
+    sql = (
+        "SELECT changes, t.ml.score, COUNT(appends), (graph) + 1, obj.name, t.graph"
+        " FROM UNNEST([STRUCT(1 AS changes)]) AS t"
+    )
 
     authorize(Query(sql=sql), plan(), TENANT, [])
+
+
+def test_comments_without_end_do_not_hold_up_the_check() -> None:
+    for opened in ("ML", "CHANGES", "GRAPH"):
+        authorize(Query(sql=f"SELECT ({opened} {'/**/' * 40} )"), plan(), TENANT, [])
 
 
 def test_query_that_reads_no_table_is_allowed() -> None:
