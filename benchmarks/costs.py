@@ -67,8 +67,7 @@ def _jobs_bytes(tenants: float, runs: float) -> float:
         return max(LEAST_SCANNED, size)
 
     trigger = scanned("trigger", table(tenants * counts["trigger"]["bytes_a_tenant"]))
-    ledger = counts["process_queue"]["ledger_bytes_a_run"] * runs / 2  # in the middle of a month
-    queue = scanned("process_queue", table(ledger))
+    queue = scanned("process_queue", 0)
     week = counts["cleanup"]["ledger_bytes_a_run"] * runs * _LEDGER_DAYS / days
     cleanup = scanned("cleanup", 2 * table(week))
     reset = scanned("reset", 0)

@@ -54,8 +54,12 @@ class Account:
     @property
     def role(self) -> dict[str, Any]:
         """A credential: a role of the account."""
+        return self.role_for("acme_corp")
+
+    def role_for(self, tenant_id: str) -> dict[str, Any]:
+        """The role, trusting the service in the tenant's name."""
         role = f"arn:aws:iam::{self.account_id}:role/CostReader"
-        return {"role_arn": role, "external_id": EXTERNAL_ID}
+        return {"role_arn": role, "external_id": f"{tenant_id}:{EXTERNAL_ID}"}
 
     def answer_costs(self, *pages: Mapping[str, Any]) -> None:
         """Let Cost Explorer answer the account's next new questions with these pages."""

@@ -70,10 +70,10 @@ def workload_identity(**changes: Any) -> dict[str, Any]:
     }
 
 
-def aws_role(**changes: Any) -> dict[str, Any]:
-    """A role to assume."""
+def aws_role(tenant_id: str = "acme_corp", **changes: Any) -> dict[str, Any]:
+    """A role to assume, which trusts the service in the name of the tenant alone."""
     role = "arn:aws:iam::123456789012:role/billing/CostReader"
-    return {"role_arn": role, "external_id": EXTERNAL_ID, **changes}
+    return {"role_arn": role, "external_id": f"{tenant_id}:{EXTERNAL_ID}", **changes}
 
 
 def aws_keys(**changes: Any) -> dict[str, Any]:

@@ -55,12 +55,13 @@ class CredentialBody(Model):
     credentials: Annotated[dict[str, Any], _AnyShape] = Field(
         repr=False,
         description="GCP: a service account's JSON key, or workload identity federation. AWS:"
-        " `role_arn` with `external_id`, or access keys. Azure: `tenant_id` and `client_id` with"
-        " `client_secret` or `federated_token`. It is encrypted and never shown again.",
+        " `role_arn` with an `external_id` that begins with the tenant's ID and a colon, or access"
+        " keys. Azure: `tenant_id` and `client_id` with `client_secret` or `federated_token`. It is"
+        " encrypted and never shown again.",
         examples=[
             {
                 "role_arn": "arn:aws:iam::123456789012:role/CostReader",
-                "external_id": "acme-7f3b",
+                "external_id": "acme_corp:7f3b",
             }
         ],
     )
@@ -113,7 +114,7 @@ def create(tenant_id: str, body: CredentialBody) -> StoredCredential:
     from shared.tenancy import credentials
 
     caller = _writer(tenant_id)
-    content = _content(body)
+    content = _content(caller.tenant_id, body)
     dataset_status = credentials.ensure_dataset(caller.tenant_id)
     stored = credentials.store(caller.tenant_id, content, stored_by=caller.name)
     return StoredCredential(
@@ -145,7 +146,7 @@ def replace(tenant_id: str, credential_id: str, body: CredentialBody) -> Credent
 
     caller = _writer(tenant_id)
     return credentials.replace(
-        caller.tenant_id, credential_id, _content(body), changed_by=caller.name
+        caller.tenant_id, credential_id, _content(caller.tenant_id, body), changed_by=caller.name
     )
 
 
@@ -191,7 +192,7 @@ def enqueue(tenant_id: str, body: CredentialBody) -> CredentialRequest:
     caller = _writer(tenant_id)
     return credential_requests.enqueue(
         caller.tenant_id,
-        _content(body),
+        _content(caller.tenant_id, body),
         requested_by=caller.name,
         idempotency_key=idempotency_key(),
     )
@@ -213,15 +214,15 @@ def _writer(tenant_id: str) -> Caller:
     return caller
 
 
-def _content(body: CredentialBody) -> Any:
+def _content(tenant_id: str, body: CredentialBody) -> Any:
     from shared.tenancy.credential_content import Content
-    from shared.tenancy.credential_models import parse
+    from shared.tenancy.credential_models import parse_for
 
     return Content(
         provider=body.provider,
         name=body.name,
         is_active=body.is_active,
-        shape=parse(body.provider, body.credentials),
+        shape=parse_for(tenant_id, body.provider, body.credentials),
     )
 
 

@@ -25,8 +25,22 @@ _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """Names that an error may repeat: whatever looks otherwise may be a secret in the wrong place."""
 
 
+def parse_for(tenant_id: str, provider: Provider, fields: Mapping[str, Any]) -> Shape:
+    """The credentials in a request of a tenant, which must be able to be its own.
+
+    Raises:
+        InvalidInputError: names every bad field and repeats no value.
+    """
+    shape = parse(provider, fields)
+    problems = shape.problems_of_owner(tenant_id)
+    if problems:
+        found = [FieldProblem(f"/credentials/{name}", text) for name, text in problems.items()]
+        raise InvalidInputError(found)
+    return shape
+
+
 def parse(provider: Provider, fields: Mapping[str, Any], pointer: str = "/credentials") -> Shape:
-    """The credentials in a request.
+    """Credentials of whichever tenant.
 
     Args:
         provider: whose they are.

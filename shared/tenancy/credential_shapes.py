@@ -104,6 +104,11 @@ class Shape(Model):
         """What may be shown of it, to recognise it by."""
         return {}
 
+    def problems_of_owner(self, tenant_id: str) -> dict[str, str]:
+        """Field → why these credentials cannot be the tenant's."""
+        del tenant_id  # most credentials prove by what is in them whose they are
+        return {}
+
 
 class GcpServiceAccountKey(Shape):
     """A service account's JSON key, as Google's console hands it out."""
@@ -217,7 +222,13 @@ class GcpWorkloadIdentity(Shape):
 
 
 class AwsRole(Shape):
-    """A role to assume; the external ID keeps others from having us assume it."""
+    """A role to assume; the external ID keeps others from having us assume it.
+
+    It begins with the tenant's ID and a colon, which no tenant ID holds: whoever learns another
+    tenant's role and external ID cannot store them as its own, so AWS never compares them for it
+    (the confused deputy of AWS's IAM guide, section "Access to AWS accounts owned by third
+    parties").
+    """
 
     kind: ClassVar[str] = "role_arn"
 
@@ -239,6 +250,16 @@ class AwsRole(Shape):
     def context(self) -> dict[str, str]:
         """Role and account."""
         return {"role_arn": self.role_arn, "account_id": self.role_arn.split(":")[4]}
+
+    def problems_of_owner(self, tenant_id: str) -> dict[str, str]:
+        """The external ID is of another tenant, or of nobody."""
+        if self.external_id.startswith(f"{tenant_id}:"):
+            return {}
+        problem = (
+            f"must begin with {tenant_id}: and go on with a word of your choice, as must the"
+            " sts:ExternalId in the role's trust policy; so no other tenant can have it assumed"
+        )
+        return {"external_id": problem}
 
 
 class AwsAccessKeys(Shape):

@@ -23,7 +23,11 @@ def customer(world: World) -> tuple[Tenant, Account]:
     answer = world.http.post(
         f"/api/v1/tenants/{tenant.tenant_id}/credentials",
         headers=tenant.headers,
-        json={"provider": "AWS", "name": "billing", "credentials": account.role},
+        json={
+            "provider": "AWS",
+            "name": "billing",
+            "credentials": account.role_for(tenant.tenant_id),
+        },
     )
     assert answer.status_code == 201, answer.text
     return tenant, account

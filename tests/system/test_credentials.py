@@ -171,8 +171,19 @@ def test_scopes_and_tenants_are_kept_apart(world: World, tenant: Tenant, desk: D
         assert desk.ask(method, path, headers=stranger, json=body).status_code == 403
 
 
+def test_role_of_another_tenant_is_refused(world: World, desk: Desk) -> None:
+    theirs = aws_role(world.onboard().tenant_id)
+    for method, path in (("POST", ""), ("POST", "/queue")):
+        answer = desk.ask(method, path, json={"provider": "AWS", "credentials": theirs})
+        assert answer.status_code == 422, answer.text
+        (problem,) = answer.json()["errors"]
+        assert problem["pointer"] == "/credentials/external_id"
+        assert "must begin with" in problem["detail"]
+        assert EXTERNAL_ID not in answer.text
+
+
 def test_no_secret_is_in_the_warehouse(world: World, tenant: Tenant, desk: Desk) -> None:
-    for credentials in (aws_role(), aws_keys()):
+    for credentials in (aws_role(tenant.tenant_id), aws_keys()):
         desk.content(201, "POST", json={"provider": "AWS", "credentials": credentials})
     desk.content(201, "POST", json={"provider": "AZURE", "credentials": azure_secret()})
 
@@ -200,7 +211,8 @@ def test_no_secret_is_in_a_log(function: str, world: World, desk: Desk) -> None:
 def test_offboarding_destroys_the_credentials(world: World) -> None:
     leaving = world.onboard()
     desk = Desk(world, leaving)
-    made = desk.content(201, "POST", json={"provider": "AWS", "credentials": aws_role()})
+    role = aws_role(leaving.tenant_id)
+    made = desk.content(201, "POST", json={"provider": "AWS", "credentials": role})
 
     path = f"/api/v1/tenants/{leaving.tenant_id}"
     admin = {"X-Admin-Key": ADMIN_KEY}
@@ -208,5 +220,5 @@ def test_offboarding_destroys_the_credentials(world: World) -> None:
 
     assert gone.json()["credentials_destroyed"] == 1
     assert desk.ask("GET", f"/{made['credential_id']}", headers=admin).status_code == 404
-    body = {"provider": "AWS", "credentials": aws_role()}
+    body = {"provider": "AWS", "credentials": role}
     assert desk.ask("POST", headers=admin, json=body).status_code == 409

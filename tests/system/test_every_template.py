@@ -121,7 +121,7 @@ def anomalous(world: World) -> Tenant:
 def amazon(world: World) -> tuple[Tenant, aws.Account]:
     tenant = world.onboard()
     account = aws.Account.new(world.stack.environment()["AWS_ENDPOINT_URL"])
-    credential(world, tenant, "AWS", account.role)
+    credential(world, tenant, "AWS", account.role_for(tenant.tenant_id))
     return tenant, account
 
 

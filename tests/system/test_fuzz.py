@@ -135,7 +135,7 @@ def what_exists(http: httpx.Client, headers: Mapping[str, str]) -> dict[str, lis
 
     tenant = f"/api/v1/tenants/{TENANT}"
     schedule = {"pipeline_config": "gcp/cost/dryrun", "schedule": "0 2 * * *"}
-    credential = {"provider": "AWS", "credentials": aws_role()}
+    credential = {"provider": "AWS", "credentials": aws_role(TENANT)}
     credentials = [{**credential, "name": name} for name in "abc"]
     run = f"/api/v1/pipelines/run/{TENANT}/gcp/cost/dryrun"
     found = {

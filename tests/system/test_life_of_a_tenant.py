@@ -100,7 +100,9 @@ def stores_credentials(person: Person) -> None:
     path = f"{person.tenant}/credentials"
     made = person.ask(201, "POST", path, json={"provider": "GCP", "credentials": service_account()})
     assert made["action"] == "CREATED"
-    person.ask(201, "POST", path, json={"provider": "AWS", "credentials": aws_role()})
+    person.ask(
+        201, "POST", path, json={"provider": "AWS", "credentials": aws_role(person.tenant_id)}
+    )
     checked = person.ask(200, "POST", f"{path}/{made['credential_id']}/validate")
     assert (checked["checked"], checked["validation_status"]) == ("provider", "VALID")
     queued = person.ask(

@@ -152,7 +152,7 @@ def test_the_last_example_fetches_and_tells_a_program_over_https(
 ) -> None:
     tenant = world.onboard()
     account = Account.new(world.stack.environment()["AWS_ENDPOINT_URL"])
-    body = {"provider": "AWS", "name": "billing", "credentials": account.role}
+    body = {"provider": "AWS", "name": "billing", "credentials": account.role_for(tenant.tenant_id)}
     path = f"/api/v1/tenants/{tenant.tenant_id}/credentials"
     assert world.http.post(path, headers=tenant.headers, json=body).status_code == 201
     store(world, tenant, "webhook-key", KEY)

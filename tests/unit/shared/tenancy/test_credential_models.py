@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidInputError
-from shared.tenancy.credential_models import json_schemas, parse
+from shared.tenancy.credential_models import json_schemas, parse, parse_for
 from shared.tenancy.credential_views import Provider
 from tests.credential_samples import (
     UUID,
@@ -189,3 +189,18 @@ def test_the_shapes_describe_themselves_without_references() -> None:
     assert len(schemas) == 6
     assert "$ref" not in str(schemas)
     assert all(schema["additionalProperties"] is False for schema in schemas)
+
+
+@pytest.mark.parametrize(
+    "external_id", ["1234", "acme:7f3b", "acme_corp", "acme_corp7f3b", "x:acme_corp:"]
+)
+def test_external_id_is_the_tenants_own(external_id: str) -> None:
+    assert parse_for("acme_corp", "AWS", aws_role("acme_corp"))
+    assert parse_for("acme_corp", "AWS", aws_keys())
+
+    with pytest.raises(InvalidInputError) as refused:
+        parse_for("acme_corp", "AWS", aws_role(external_id=external_id))
+
+    (problem,) = refused.value.problems
+    assert problem.pointer == "/credentials/external_id"
+    assert "must begin with acme_corp:" in problem.problem
