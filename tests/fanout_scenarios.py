@@ -223,6 +223,8 @@ def waiting_runs_end(
     def ended() -> dict[str, datetime] | None:
         fanout.done("process-queue")
         found = fanout.released(light, since)
+        lost = [letter for letter in fanout.dead_letters() if letter.tenant_id in set(light)]
+        assert not lost, lost
         return found if len(found) == len(light) else None
 
     ends = wait_until(ended, timeout=900, every=3, message="the end of the light tenants' runs")

@@ -35,6 +35,7 @@ class _Azurite:
         self._host = host
         self._certificate = certificate
         self._starting = asyncio.Lock()
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
 
@@ -61,31 +62,34 @@ class _Azurite:
             self._process.kill()
             with self._process:
                 pass
+        if self._directory:
+            self._directory.cleanup()
 
     def _start(self) -> int:
-        """Start it; the port that it has chosen."""
-        with tempfile.TemporaryDirectory(prefix="azurite-") as directory:
-            key, content = Path(directory, "key.pem"), Path(directory, "certificate.pem")
-            key.write_bytes(self._certificate.key)
-            content.write_bytes(self._certificate.content)
-            self._process = subprocess.Popen(  # noqa: S603 - what make setup has installed
-                [
-                    *(_node(), str(_LAUNCHER), "--blobHost", self._host, "--blobPort", "0"),
-                    *("--inMemoryPersistence", "--silent", "--disableTelemetry"),
-                    *("--oauth", "basic", "--key", str(key), "--cert", str(content)),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                cwd=directory,
-                env={**os.environ, "AZURITE_MAIN": str(_MAIN)},
-            )
-            assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-            said = b""
-            for line in self._process.stdout:
-                said += line
-                if found := _LISTENS.search(line):
-                    return int(found[1])
+        """Start it; the port that it has chosen. It writes to its folder later, too."""
+        self._directory = tempfile.TemporaryDirectory(prefix="azurite-")
+        directory = self._directory.name
+        key, content = Path(directory, "key.pem"), Path(directory, "certificate.pem")
+        key.write_bytes(self._certificate.key)
+        content.write_bytes(self._certificate.content)
+        self._process = subprocess.Popen(  # noqa: S603 - what make setup has installed
+            [
+                *(_node(), str(_LAUNCHER), "--blobHost", self._host, "--blobPort", "0"),
+                *("--inMemoryPersistence", "--silent", "--disableTelemetry"),
+                *("--oauth", "basic", "--key", str(key), "--cert", str(content)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env={**os.environ, "AZURITE_MAIN": str(_MAIN)},
+        )
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        said = b""
+        for line in self._process.stdout:
+            said += line
+            if found := _LISTENS.search(line):
+                return int(found[1])
         raise StartupError(f"Azurite did not start: {said.decode(errors='replace').strip()}")
 
 

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("central")
 VARIABLES: dict[str, Any] = {
     "dataset_type": "gcp_silver_cost",
     "table": "{project_id}.{tenant_id}.mine",
-    "target": "out",
+    "target": "spikes",
     "column": "n",
     "key": "secret",
     "other": "{project_id}.{tenant_id}.mine",
