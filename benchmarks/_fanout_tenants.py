@@ -178,8 +178,7 @@ class Tenants:
         calls = []
         prefix = f"/bigquery/v2/projects/{PROJECT}/datasets"
         with httpx.Client(base_url=self.stack.urls["bigquery"], timeout=60) as http:
-            for dataset in http.get(prefix, params={"maxResults": 1000}).json()["datasets"]:
-                name = dataset["datasetReference"]["datasetId"]
+            for name in [dataset.dataset_id for dataset in self.client.list_datasets()]:
                 if name != MODEL and not name.startswith(f"{MODEL}_"):
                     continue
                 calls.append((prefix, _body(http.get(f"{prefix}/{name}").json())))
