@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jinja2
@@ -38,7 +39,11 @@ FORMAT = "str.format_map over its texts"
 RESOLVE = "resolve"
 OVERRIDE = "resolve with a body"
 RENDER = "Jinja2 and yaml.safe_load"
-WHILE_RUNNING = {"failed_step": "extract_billing_costs", "error_message": "no such table"}
+WHILE_RUNNING = {
+    "failed_step": "extract_billing_costs",
+    "error_message": "no such table",
+    "steps": SimpleNamespace(extract_billing_costs=SimpleNamespace(dates=["2025-11-15"])),
+}
 
 
 def strings(value: Any) -> Iterator[str]:
