@@ -40,7 +40,7 @@ and `object_level_authorization`: follow links between operations, which the doc
 tests/system/test_control_plane.py does what they would.
 """
 CASES = 2_000
-EXAMPLES_AN_OPERATION = 10
+EXAMPLES_AN_OPERATION = 5
 _SECONDS = 900
 """For the slowest machine; on an idle one it takes less than a minute."""
 TENANT = "acme_corp"
